@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+# Settings and helpers shared by every native part.
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Build type" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+# Where things are put. TypeScript finds them by these names (src/model/locate.ts).
+set(PHOS_CLIENT_LIB_DIR "${CMAKE_BINARY_DIR}/lib/client")
+set(PHOS_SIM_LIB_DIR "${CMAKE_BINARY_DIR}/lib/sim")
+set(PHOS_ADDON_DIR "${CMAKE_BINARY_DIR}/addon")
+set(PHOS_BIN_DIR "${CMAKE_BINARY_DIR}/bin")
+set(PHOS_TEST_DIR "${CMAKE_BINARY_DIR}/test")
+
+find_program(PHOS_CCACHE ccache)
+if(PHOS_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER "${PHOS_CCACHE}")
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${PHOS_CCACHE}")
+endif()
+
+find_package(Threads REQUIRED)
+
+# Everything written here links to this target: include path, warnings, sanitizer.
+add_library(phos_options INTERFACE)
+target_include_directories(phos_options INTERFACE "${PROJECT_SOURCE_DIR}/native/include")
+target_compile_options(phos_options INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Werror -fno-omit-frame-pointer)
+target_link_options(phos_options INTERFACE -Wl,-z,relro,-z,now)
+target_link_libraries(phos_options INTERFACE Threads::Threads)
+
+if(PHOS_SANITIZE STREQUAL "address")
+  set(phos_sanitizers address,undefined)
+elseif(PHOS_SANITIZE STREQUAL "thread")
+  set(phos_sanitizers thread)
+elseif(NOT PHOS_SANITIZE STREQUAL "none")
+  message(FATAL_ERROR "PHOS_SANITIZE is '${PHOS_SANITIZE}'; it may be none, address or thread")
+endif()
+if(phos_sanitizers)
+  # Undefined behaviour ends the test: a message that scrolls by is not a failure.
+  # -Wno-maybe-uninitialized: g++ 12 reports false ones when the sanitizers inline.
+  target_compile_options(phos_options INTERFACE
+    -fsanitize=${phos_sanitizers} -fno-sanitize-recover=all -Wno-maybe-uninitialized)
+  target_link_options(phos_options INTERFACE -fsanitize=${phos_sanitizers})
+endif()
+
+# phos_add_test(NAME name SOURCES a.cc ... [LIBRARIES x ...])
+# A GoogleTest program, registered test by test with ctest, each with a deadline.
+function(phos_add_test)
+  cmake_parse_arguments(arg "" "NAME;TIMEOUT" "SOURCES;LIBRARIES" ${ARGN})
+  if(NOT PHOS_BUILD_TESTS)
+    return()
+  endif()
+  if(NOT arg_TIMEOUT)
+    set(arg_TIMEOUT 120)
+  endif()
+  add_executable(${arg_NAME} ${arg_SOURCES})
+  target_link_libraries(${arg_NAME} PRIVATE
+    ${arg_LIBRARIES} phos_options GTest::gmock GTest::gtest GTest::gtest_main)
+  set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PHOS_TEST_DIR}")
+  gtest_discover_tests(${arg_NAME}
+    DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT})
+endfunction()

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0
+// What build/addon/phos.node exports, raw: positional arguments, checked again in C++. Only
+// native.ts imports this. The order is that of native/addon.
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { nativeUrl } from '../model/locate.ts';
+import type {
+  AttachRequest,
+  DeviceFacts,
+  DrainResult,
+  DrainToResult,
+  ExecutorEvent,
+  ExecutorStatus,
+  LoadResult,
+  ObjectSummary,
+  PeerCredentials,
+  SaveResult,
+  SuspendResult,
+  VerifyResult,
+} from './dto.ts';
+
+export type ProgressCallback = (doneBytes: bigint, totalBytes: bigint) => void;
+
+export interface RawAttachServer {
+  welcome(connection: number, token: string, executorPath: string): void;
+  refuse(connection: number, status: number, message: string): void;
+  close(): void;
+}
+
+export interface RawExecutor {
+  readonly key: bigint;
+  start(): DeviceFacts;
+  expectClient(
+    clientId: string,
+    token: string,
+    pid: number,
+    uid: number,
+    environment: readonly string[],
+  ): void;
+  ringMemory(): SharedArrayBuffer | null;
+  stop(): void;
+  closeGate(): void;
+  openGate(): void;
+  readHead(): bigint;
+  drainTo(cut: bigint, deadlineMs: number): Promise<DrainToResult>;
+  disconnectAgent(deadlineMs: number): Promise<void>;
+  explain(): readonly ObjectSummary[];
+  save(
+    directory: string,
+    parent: string | null,
+    lanes: number,
+    onProgress: ProgressCallback,
+  ): Promise<SaveResult>;
+  load(directory: string, lanes: number, onProgress: ProgressCallback): Promise<LoadResult>;
+  suspend(onProgress: ProgressCallback): Promise<SuspendResult>;
+  resume(onProgress: ProgressCallback): Promise<SuspendResult>;
+  status(): ExecutorStatus;
+  close(): void;
+}
+
+export interface Addon {
+  peerCredentials(fd: number): PeerCredentials;
+  pidfdOpen(pid: number): number;
+  processStartTime(pid: number): bigint;
+  setCredentials(uid: number, gid: number): void;
+  readonly AttachServer: new (
+    path: string,
+    onMessage: (request: AttachRequest) => void,
+    onGone: (connection: number) => void,
+  ) => RawAttachServer;
+  readonly Executor: new (
+    driver: string,
+    ordinal: number,
+    runtimeDir: string,
+    id: string,
+    ringSocketPath: string,
+    memoryLimitBytes: bigint,
+    onEvent: (event: ExecutorEvent) => void,
+  ) => RawExecutor;
+  drain(key: bigint, sliceMs: number): DrainResult;
+  stopAll(): void;
+  verifyImage(directory: string, onProgress: ProgressCallback): Promise<VerifyResult>;
+  faultPoint(name: string): number;
+}
+
+/** Loads the addon of this build; PHOS_BUILD_DIR names another build folder. */
+export function loadAddon(): Addon {
+  const path = fileURLToPath(nativeUrl('addon/phos.node', process.env['PHOS_BUILD_DIR'] ?? null));
+  return createRequire(import.meta.url)(path) as Addon;
+}

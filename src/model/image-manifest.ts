@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// manifest.json: the one file that makes a folder an image. It is written last, and it names every
+// other file, so that what is missing, cut short or altered is seen before anything is touched.
+import { z } from 'zod';
+
+export const MANIFEST_NAME = 'manifest.json';
+export const JOB_NAME = 'job.json';
+export const MANIFEST_VERSION = 1;
+/** A temporary sibling of the image carries this ending until the commit. */
+export const PARTIAL_SUFFIX = '.partial';
+
+const count = z.number().int().nonnegative();
+const bytesText = z.string().regex(/^\d{1,20}$/);
+const hex32 = z.string().regex(/^[0-9a-f]{32}$/);
+
+/** A file of the image. Data extents carry a checksum for each chunk in their index instead. */
+const imageFile = z.strictObject({
+  name: z.string().regex(/^(?!\/)(?!.*(^|\/)\.\.(\/|$)).+$/),
+  bytes: bytesText,
+  sha256: z.string().regex(/^[0-9a-f]{64}$/).nullable(),
+});
+export type ManifestFile = z.output<typeof imageFile>;
+
+const device = z.strictObject({
+  driver: z.enum(['sim', 'cuda']),
+  ordinal: count,
+  name: z.string(),
+  uuid: z.string(),
+  driverVersion: count,
+  computeMajor: count,
+  computeMinor: count,
+  totalBytes: bytesText,
+});
+export type ManifestDevice = z.output<typeof device>;
+
+const client = z.strictObject({
+  clientId: hex32,
+  pid: count,
+  command: z.string(),
+  /** Name of the folder with its objects and chunks: gpu-0, gpu-1, ... */
+  directory: z.string().regex(/^gpu-\d{1,4}$/),
+  cut: bytesText,
+  device,
+  deviceBytes: bytesText,
+  objects: count,
+  chunks: count,
+  /** CUDA_* and PHOS_* variables that its executor needs. */
+  environment: z.record(z.string(), z.string()),
+  /** True when the client was suspended when it was dumped. */
+  suspended: z.boolean(),
+});
+export type ManifestClient = z.output<typeof client>;
+
+/** A file that the tree had open for writing: restore refuses where one has grown since. */
+const openFile = z.strictObject({
+  pid: count,
+  fd: count,
+  path: z.string(),
+  offset: bytesText,
+  bytes: bytesText,
+  append: z.boolean(),
+});
+export type ManifestOpenFile = z.output<typeof openFile>;
+
+const cpu = z.strictObject({
+  criuVersion: z.string(),
+  rootPid: count,
+  bytes: bytesText,
+  openFiles: z.array(openFile),
+});
+
+export const manifestSchema = z.strictObject({
+  schema: z.literal('phos-image'),
+  version: z.literal(MANIFEST_VERSION),
+  phosVersion: z.string(),
+  created: z.iso.datetime(),
+  clients: z.array(client),
+  cpu,
+  files: z.array(imageFile),
+  /** Images that this one needs, newest first, as absolute paths. Empty: it stands alone. */
+  parents: z.array(z.string()),
+});
+export type ImageManifest = z.output<typeof manifestSchema>;
+
+/** What is read first, whatever the version: enough to refuse the unknown by name. */
+export const manifestHead = z.object({ schema: z.string(), version: z.number() });
+
+/** job.json: what restore needs to bring the job back. */
+export const jobSchema = z.strictObject({
+  stdio: z.enum(['pipes', 'pty', 'none']),
+  argv: z.array(z.string()),
+  cwd: z.string(),
+  uid: count,
+  gid: count,
+  cgroup: z.string().nullable(),
+  /**
+   * Descriptors that led out of the tree to the keeper: `name` is CRIU's name for the resource
+   * (pipe:[1234] or tty[...]), `stdio` the end that takes its place.
+   */
+  ends: z.array(
+    z.strictObject({ name: z.string(), stdio: z.enum(['stdin', 'stdout', 'stderr', 'pty']) }),
+  ),
+  /** Path and content hash of the client library the program had mapped; null: none. */
+  library: z.strictObject({ path: z.string(), hash: z.string() }).nullable(),
+});
+export type JobFile = z.output<typeof jobSchema>;

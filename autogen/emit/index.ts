@@ -4,10 +4,11 @@ import type { Ir } from '../ir.ts';
 import { emitCallIds } from './call-ids.ts';
 import { emitCudaAbi } from './cuda-abi.ts';
 import { emitDriverTable } from './driver-table.ts';
+import { emitErrorCodes } from './error-codes.ts';
 import { emitHandleTypes } from './handle-types.ts';
 import type { Emitter, OutputFile } from './output.ts';
 
-const EMITTERS: readonly Emitter[] = [emitCudaAbi, emitCallIds, emitDriverTable, emitHandleTypes];
+const EMITTERS: readonly Emitter[] = [emitCudaAbi, emitCallIds, emitDriverTable, emitErrorCodes, emitHandleTypes];
 
 export function emitAll(ir: Ir): readonly OutputFile[] {
   return EMITTERS.flatMap((emit) => emit(ir));

@@ -29,7 +29,9 @@ const checks = [
 /** @returns {Promise<boolean>} true when every check passes */
 export async function runChecks() {
   const start = Date.now();
-  const queue = checks.filter((check) => check.only === undefined || existsSync(join(root, check.only)));
+  const queue = checks.filter(
+    (check) => check.only === undefined || existsSync(join(root, check.only)),
+  );
   let failures = 0;
   const total = queue.length;
   const worker = async () => {

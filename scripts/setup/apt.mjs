@@ -29,7 +29,12 @@ export async function aptPackages() {
     );
   }
   const install = [
-    'apt-get', '-o', 'DPkg::Lock::Timeout=300', 'install', '-y', '--no-install-recommends',
+    'apt-get',
+    '-o',
+    'DPkg::Lock::Timeout=300',
+    'install',
+    '-y',
+    '--no-install-recommends',
     ...missing,
   ];
   const cure = `run \`apt-get update && ${command}\` and read what it says`;

@@ -42,7 +42,10 @@ function removeOrphans(folder) {
 function writeCommands() {
   const folder = join(root, 'build/bin');
   mkdirSync(folder, { recursive: true });
-  for (const [name, module] of [['phos', 'cli'], ['phosd', 'phosd']]) {
+  for (const [name, module] of [
+    ['phos', 'cli'],
+    ['phosd', 'phosd'],
+  ]) {
     const path = join(folder, name);
     if (existsSync(path)) continue;
     const text = [

@@ -32,7 +32,9 @@ export function fingerprint(paths, wanted = () => true) {
 
 /** @param {string} path file under the root */
 export function contentHash(path) {
-  return createHash('sha256').update(readFileSync(join(root, path))).digest('hex');
+  return createHash('sha256')
+    .update(readFileSync(join(root, path)))
+    .digest('hex');
 }
 
 /** @param {string} path stamp file under the root @param {string} value what it must hold */

@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the handlers of commands work with: the driver, the client's objects and memory, waits.
+//
+// Handlers run on the drain thread, or on a helper thread for calls that may block. On the drain
+// thread the session's lock is held; elsewhere every function here takes it for itself, and never
+// while a driver call is under way.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "executor/command.h"
+#include "executor/device_memory.h"
+#include "executor/object_table.h"
+#include "executor/streams.h"
+#include "gen/driver_table.h"
+#include "gen/handle_types.h"
+
+namespace phos::executor {
+
+class HostArenas;
+class Helpers;
+class Waits;
+class BlobStore;
+
+// True on the thread that holds the session's lock for good while it drains.
+extern thread_local bool t_holds_session;
+
+// The session's lock for control calls and helpers: the drain gives way between two batches.
+class SessionLock {
+ public:
+  explicit SessionLock(Session& session);
+  ~SessionLock();
+  SessionLock(const SessionLock&) = delete;
+  SessionLock& operator=(const SessionLock&) = delete;
+
+ private:
+  Session* session_;  // null where the calling thread holds the lock already
+};
+
+struct SessionEvents {
+  std::function<void(CUresult status, const char* call)> context_error;
+  std::function<void(CallId call)> unsupported;
+  std::function<void(CallId call, const char* what)> protocol_error;
+};
+
+class Session {
+ public:
+  Session(const DriverTable& driver, CUdevice device, CUcontext context, std::uint64_t window_base,
+          std::uint64_t memory_limit, SessionEvents events);
+  ~Session();
+
+  // --- what generated handlers use ---------------------------------------------------------
+  const DriverTable& driver() const noexcept { return driver_; }
+
+  // What a handle of the program stands for. Streams 0 to 2 (default, legacy, per thread) and the
+  // zero handle of a `nullable` parameter stand for themselves.
+  CUresult resolve(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
+    if (t_holds_session) return resolve_here(type, wire, nullable, real);
+    const SessionLock lock(*this);
+    return resolve_here(type, wire, nullable, real);
+  }
+  // Records that `command` has made `real`, which the program calls `wire`.
+  void create(HandleType type, std::uint64_t wire, void* real, const Command& command,
+              std::span<const std::uint64_t> parents);
+  // Records that `command` has changed the object, so that restore changes it again.
+  void mutate(HandleType type, std::uint64_t wire, const Command& command);
+  // Forgets the object and everything that cannot outlive it.
+  CUresult destroy(HandleType type, std::uint64_t wire);
+  // The client broke the protocol: it is cut off, and nobody else is affected.
+  void protocol_error(CallId call, const char* what) noexcept;
+
+  // --- what custom handlers use as well ----------------------------------------------------
+  CUdevice device() const noexcept { return device_; }
+  CUcontext context() const noexcept { return context_; }
+  ObjectTable& objects() noexcept { return objects_; }
+  DeviceMemory& memory() noexcept { return memory_; }
+  Streams& streams() noexcept { return streams_; }
+  HostArenas& arenas() noexcept { return *arenas_; }
+  Helpers& helpers() noexcept { return *helpers_; }
+  Waits& waits() noexcept { return *waits_; }
+  BlobStore& blobs() noexcept { return *blobs_; }
+  Object* find(HandleType type, std::uint64_t wire) noexcept { return objects_.find(type, wire); }
+
+  // --- what the drain uses -----------------------------------------------------------------
+  // Makes the command's context current in the calling thread, if it is not yet.
+  CUresult enter_context(std::uint64_t wire) noexcept;
+  void finish(const Reply& reply, CUresult status, const void* data, std::size_t bytes) noexcept;
+  // Where replies go; null while no client is attached (they are dropped).
+  using ReplySink = std::function<void(const RecordHeader&, CUresult, const void*, std::size_t)>;
+  void set_reply_sink(ReplySink sink);
+
+  CUresult context_error() const noexcept {
+    return context_error_.load(std::memory_order_acquire);
+  }
+  std::uint64_t deferred_errors() const noexcept { return deferred_errors_.load(); }
+  std::string last_deferred_error();
+  std::vector<std::string> unsupported_calls();
+  void note_unsupported(CallId call);
+
+ private:
+  friend class SessionLock;
+  friend class DrainLock;
+  CUresult resolve_here(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
+    if (type == HandleType::stream && wire <= 2) {
+      // SAFETY: CUDA defines these three small numbers as stream handles.
+      *real = reinterpret_cast<void*>(wire);
+      return CUDA_SUCCESS;
+    }
+    if (wire == 0 && nullable) {
+      *real = nullptr;
+      return CUDA_SUCCESS;
+    }
+    const Object* object = objects_.find(type, wire);
+    if (object == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    *real = object->real;
+    return CUDA_SUCCESS;
+  }
+
+  const DriverTable driver_;
+  const CUdevice device_;
+  const CUcontext context_;
+  SessionEvents events_;
+  ObjectTable objects_;
+  DeviceMemory memory_;
+  Streams streams_;
+  std::unique_ptr<HostArenas> arenas_;
+  std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<Helpers> helpers_;
+  std::unique_ptr<Waits> waits_;
+  ReplySink sink_;
+  std::atomic<CUresult> context_error_{CUDA_SUCCESS};
+  std::atomic<std::uint64_t> deferred_errors_{0};
+  std::mutex names_mutex_;
+  std::string last_deferred_error_;
+  std::vector<CallId> unsupported_;
+
+  std::mutex mutex_;
+  std::atomic<std::uint32_t> control_waiters_{0};
+};
+
+}  // namespace phos::executor

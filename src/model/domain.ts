@@ -2,6 +2,7 @@
 // The things a node is made of, as the registry keeps them and the control API shows them. Plain
 // data that survives JSON: byte counts and ring positions are decimal strings at rest.
 import { z } from 'zod';
+import type { ErrorCode } from '../errors/phos-error.ts';
 
 const count = z.number().int().nonnegative();
 const bytesText = z.string().regex(/^\d{1,20}$/);
@@ -84,7 +85,7 @@ export type JobKind = 'dump' | 'restore' | 'suspend' | 'resume';
 
 /** What went wrong, in a form that a machine may keep and a socket may carry. */
 export interface Failure {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   /** The step that failed, such as 'drain' or 'cpu-dump'. */
   readonly step: string;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Failures as machines keep them. A machine cannot hold an Error: snapshots must survive JSON.
+import { isErrorCode } from '../errors/phos-error.ts';
 import type { Failure } from './domain.ts';
 
 interface Coded {
@@ -18,7 +19,7 @@ export function toFailure(thrown: unknown, step: string): Failure {
     typeof thrown === 'object' && thrown !== null ? thrown : {}
   ) as Coded;
   return {
-    code: typeof code === 'string' && /^[A-Z_]+$/.test(code) ? code : 'INTERNAL',
+    code: typeof code === 'string' && isErrorCode(code) ? code : 'INTERNAL',
     message: typeof message === 'string' ? message : String(thrown),
     step,
     retryable: retryable === true,

@@ -17,7 +17,10 @@ const hex32 = z.string().regex(/^[0-9a-f]{32}$/);
 const imageFile = z.strictObject({
   name: z.string().regex(/^(?!\/)(?!.*(^|\/)\.\.(\/|$)).+$/),
   bytes: bytesText,
-  sha256: z.string().regex(/^[0-9a-f]{64}$/).nullable(),
+  sha256: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .nullable(),
 });
 export type ManifestFile = z.output<typeof imageFile>;
 

@@ -18,9 +18,7 @@ export const runsFromSource: boolean = !compiled;
  * @returns the file to load: `.ts` beside the sources, `.js` in dist/
  */
 export function moduleUrl(name: string): URL {
-  return compiled
-    ? new URL(`dist/${name}.js`, packageRoot)
-    : new URL(`${name}.ts`, packageRoot);
+  return compiled ? new URL(`dist/${name}.js`, packageRoot) : new URL(`${name}.ts`, packageRoot);
 }
 
 /** Arguments Node needs before a file given by moduleUrl(): tsx while running from source. */

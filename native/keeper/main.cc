@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// phos-keeper: one for each `phos run` job. It holds the job's input and output, is the reaper of
+// everything the job starts (and of what CRIU brings back), and reports how it ended.
+//
+//   phos-keeper run | restore    specification on standard input (spec.h); one line of JSON on
+//                                standard output when the job runs, or why it does not
+//   phos-keeper sockets          pairs "inode peer" of the machine's connected unix sockets
+//
+// It outlives phosd: the socket keepers/ID.sock is how a new phosd finds it again.
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <string_view>
+
+#include "relay.h"
+#include "sockets.h"
+#include "spawn.h"
+#include "spec.h"
+
+namespace phos::keeper {
+namespace {
+
+/** Makes sure that 0, 1 and 2 are open, so that no pipe of the job gets one of these numbers. */
+void fill_standard_fds() {
+  for (;;) {
+    const int fd = ::open("/dev/null", O_RDWR);
+    if (fd < 0) return;
+    if (fd > 2) {
+      ::close(fd);
+      return;
+    }
+  }
+}
+
+void say(int fd, const std::string& line) {
+  const std::string text = line + "\n";
+  // A reader that has gone cannot be told; the socket still answers.
+  [[maybe_unused]] const ssize_t count = ::write(fd, text.data(), text.size());
+}
+
+void replace_with_null(int fd) {
+  const UniqueFd null(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  if (null.valid()) ::dup2(null.get(), fd);
+}
+
+MaybeProblem listen_on(const Spec& spec, UniqueFd& listener) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (spec.socket_path.size() >= sizeof address.sun_path) {
+    return Problem{"USAGE", "the socket path is too long for the system: " + spec.socket_path +
+                                "; choose a shorter PHOS_RUNTIME_DIR"};
+  }
+  spec.socket_path.copy(address.sun_path, spec.socket_path.size());
+  listener.reset(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!listener.valid()) return problem_of_errno("making the keeper's socket", errno);
+  const mode_t before = ::umask(0177);
+  // SAFETY: the sockets interface takes every address family as sockaddr.
+  const int bound =
+      ::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  const int error = errno;
+  ::umask(before);
+  if (bound != 0) return problem_of_errno("binding " + spec.socket_path, error);
+  if (::geteuid() == 0 && ::chown(spec.socket_path.c_str(), spec.uid, spec.gid) != 0) {
+    return problem_of_errno("giving the keeper's socket to the job's user", errno);
+  }
+  if (::listen(listener.get(), 16) != 0) return problem_of_errno("listening", errno);
+  return std::nullopt;
+}
+
+MaybeProblem watch_signals(UniqueFd& signal_fd) {
+  sigset_t watched;
+  ::sigemptyset(&watched);
+  ::sigaddset(&watched, SIGCHLD);
+  ::sigaddset(&watched, SIGTERM);
+  ::sigprocmask(SIG_BLOCK, &watched, nullptr);
+  for (const int number : {SIGHUP, SIGINT, SIGPIPE, SIGQUIT}) ::signal(number, SIG_IGN);
+  signal_fd.reset(::signalfd(-1, &watched, SFD_CLOEXEC | SFD_NONBLOCK));
+  if (!signal_fd.valid()) return problem_of_errno("watching for the job's end", errno);
+  return std::nullopt;
+}
+
+MaybeProblem read_initial_input(const Spec& spec, std::string& bytes) {
+  if (spec.stdin_file.empty()) return std::nullopt;
+  std::ifstream file(spec.stdin_file, std::ios::binary);
+  if (!file) return problem_of_errno("reading " + spec.stdin_file, errno);
+  bytes.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  return std::nullopt;
+}
+
+std::string started_json(const Started& job) {
+  return "{\"keeperPid\":" + std::to_string(::getpid()) + ",\"pid\":" + std::to_string(job.pid) +
+         ",\"startTime\":\"" + std::to_string(job.start_time) + "\"}";
+}
+
+int keep(bool restoring) {
+  fill_standard_fds();
+  UniqueFd answer(::fcntl(1, F_DUPFD_CLOEXEC, 3));
+  Spec spec;
+  MaybeProblem problem = read_spec(0, spec);
+  replace_with_null(0);
+  replace_with_null(1);
+  if (::getsid(0) != ::getpid()) ::setsid();
+  UniqueFd listener, signal_fd;
+  StdioEnds stdio;
+  Started job;
+  std::string input;
+  if (!problem && ::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0) {
+    problem = problem_of_errno("becoming the reaper of the job", errno);
+  }
+  if (!problem) problem = read_initial_input(spec, input);
+  if (!problem) problem = listen_on(spec, listener);
+  const bool bound = !problem;
+  if (!problem) problem = stdio.open(spec);
+  if (!problem) problem = watch_signals(signal_fd);
+  if (!problem) {
+    problem = restoring ? restore_program(spec, stdio, job) : start_program(spec, stdio, job);
+  }
+  if (problem) {
+    if (bound) ::unlink(spec.socket_path.c_str());
+    say(answer.get(), to_json(*problem));
+    return 1;
+  }
+  stdio.close_program_side();
+  say(answer.get(), started_json(job));
+  answer.reset();
+  Relay relay(spec, std::move(stdio), job, std::move(signal_fd), std::move(listener),
+              std::move(input));
+  const int status = relay.run();
+  ::unlink(spec.socket_path.c_str());
+  return status;
+}
+
+}  // namespace
+}  // namespace phos::keeper
+
+int main(int argc, char** argv) {
+  const std::string_view mode = argc == 2 ? argv[1] : "";
+  if (mode == "run") return phos::keeper::keep(false);
+  if (mode == "restore") return phos::keeper::keep(true);
+  if (mode == "sockets") return phos::keeper::print_unix_peers();
+  std::fputs("usage: phos-keeper run|restore|sockets\n", stderr);
+  return 2;
+}

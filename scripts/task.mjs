@@ -10,8 +10,18 @@ import { root, SetupError } from './setup/step.mjs';
 import { everything, fail, setup } from './setup.mjs';
 
 const node = process.execPath;
+// Where CI wants reports of what passed and failed; nothing is written elsewhere.
+const reports = process.env['PHOS_TEST_REPORTS'];
 const bin = (name) => join(root, 'node_modules/.bin', name);
-const vitest = (...args) => [node, join(root, 'node_modules/vitest/vitest.mjs'), ...args];
+const vitest = (...args) => {
+  const json = [
+    '--reporter=default',
+    '--reporter=json',
+    `--outputFile.json=${reports}/vitest.json`,
+  ];
+  const extra = reports === undefined ? [] : json;
+  return [node, join(root, 'node_modules/vitest/vitest.mjs'), ...args, ...extra];
+};
 const script = (path, ...args) => [node, '--import', 'tsx', path, ...args];
 const tsc = [node, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'];
 
@@ -47,7 +57,11 @@ const tasks = {
 };
 
 function ctest(folder) {
-  return ['ctest', '--test-dir', folder, '--output-on-failure', '--no-tests=error', '-j', '2'];
+  const extra = reports === undefined ? [] : ['--output-junit', `${reports}/ctest.xml`];
+  return [
+    ...['ctest', '--test-dir', folder, '--output-on-failure', '--no-tests=error', '-j', '2'],
+    ...extra,
+  ];
 }
 
 const [name = '', ...args] = process.argv.slice(2);

@@ -459,10 +459,30 @@ enum class CallId : std::uint16_t {
   cuCheckpointProcessRestore = 0x1be,
   cuCheckpointProcessUnlock = 0x1bf,
   phos_ping = 0x400,
+  phos_device_facts = 0x401,
+  phos_report_unsupported = 0x402,
+  phos_image_piece = 0x410,
+  phos_image_inline = 0x411,
+  phos_module_load = 0x412,
+  phos_library_load = 0x413,
+  phos_module_function = 0x414,
+  phos_library_kernel = 0x415,
+  phos_launch = 0x420,
+  phos_host_function = 0x421,
+  phos_copy = 0x430,
+  phos_copy_inline = 0x431,
+  phos_copy_wait = 0x432,
+  phos_copy_out = 0x433,
+  phos_copy_shape = 0x434,
+  phos_copy_shape_wait = 0x435,
+  phos_memset = 0x436,
+  phos_begin_capture = 0x440,
+  phos_end_capture = 0x441,
+  phos_host_free = 0x450,
 };
 inline constexpr std::size_t kDriverCallCount = 447;
-inline constexpr std::size_t kInternalCallCount = 1;
-inline constexpr std::uint16_t kMaxCallId = 0x400;
+inline constexpr std::size_t kInternalCallCount = 21;
+inline constexpr std::uint16_t kMaxCallId = 0x450;
 inline constexpr std::uint16_t kFirstInternalCallId = 0x400;
 
 enum class CallClass : std::uint8_t { local, async, sync, may_block };

@@ -5,7 +5,7 @@
  */
 import { parseDeclaration, splitType } from './ctype.ts';
 import { type Notation, NotationError } from './load.ts';
-import type { FieldNotation, FunctionNotation, InternalCommand, ParamNotation, TypeFile, VersionNotation } from './schema.ts';
+import type { FieldNotation, FunctionNotation, InternalCommand, ParamNotation, TypeFile, VersionNotation, WireNotation } from './schema.ts';
 
 export interface PlainParam {
   readonly name: string;
@@ -37,6 +37,9 @@ export interface IrCall {
   readonly conditions: FunctionNotation['conditions'];
   /** The parameter whose object is created, changed or destroyed. */
   readonly object: ParamNotation | null;
+  /** The object is the calling thread's current context, which no parameter names. */
+  readonly onCurrentContext: boolean;
+  readonly wire: WireNotation | null;
   readonly versions: readonly IrVersion[];
   readonly newestSymbol: string;
   readonly sourceSymbol: string;
@@ -109,7 +112,10 @@ function buildVersion(types: TypeFile, call: FunctionNotation, v: VersionNotatio
   };
 }
 
+const CURRENT_CONTEXT = 'current_context';
+
 function findObject(call: { name: string; object?: string | undefined; semantics: string; params: readonly ParamNotation[] }): ParamNotation | null {
+  if (call.object === CURRENT_CONTEXT) return null;
   if (call.object !== undefined) {
     const named = call.params.find((p) => p.name === call.object);
     if (named === undefined) throw new NotationError(`${call.name}: object names ${call.object}, which is no parameter`);
@@ -132,6 +138,8 @@ function buildDriverCall(types: TypeFile, f: FunctionNotation & { topic: string 
     ...f,
     isInternal: false,
     object: findObject(f),
+    onCurrentContext: f.object === CURRENT_CONTEXT,
+    wire: f.wire ?? null,
     versions,
     newestSymbol: newest.symbol,
     sourceSymbol: f.source_symbol ?? newest.symbol,
@@ -148,6 +156,9 @@ function buildInternalCall(c: InternalCommand): IrCall {
     needs: 'nothing',
     conditions: [],
     object: findObject(c),
+    onCurrentContext: false,
+    wire: c.wire ?? null,
+    executor: 'custom',
     versions: [],
     newestSymbol: '',
     sourceSymbol: '',

@@ -29,6 +29,7 @@ export interface Notation {
   readonly topics: readonly { readonly topic: string; readonly title: string }[];
   readonly types: TypeFile;
   readonly internal: readonly InternalCommand[];
+  readonly exports: readonly { readonly symbol: string; readonly why: string }[];
   readonly handles: readonly HandleNotation[];
   readonly sizes: readonly SizeNotation[];
   readonly errors: readonly ErrorNotation[];
@@ -91,11 +92,13 @@ export function loadNotation(folder: string): Notation {
     .filter((file) => !SPECIAL.has(file))
     .map((file) => readYaml(join(folder, file), topicFileSchema));
   const functions = topicFiles.flatMap((file) => file.functions.map((f) => ({ ...f, topic: file.topic })));
+  const internal = readYaml(join(folder, 'internal.yaml'), internalFileSchema);
   return {
     functions: functions.sort((a, b) => a.id - b.id),
     topics: topicFiles.map(({ topic, title }) => ({ topic, title })),
     types: mergeTypes(yamlFiles(join(folder, 'types')).map((file) => readYaml(join(folder, 'types', file), typeFileSchema))),
-    internal: readYaml(join(folder, 'internal.yaml'), internalFileSchema).commands,
+    internal: internal.commands,
+    exports: internal.exports,
     handles: readYaml(join(folder, 'handles.yaml'), handleFileSchema).handles,
     sizes: readYaml(join(folder, 'sizes.yaml'), sizeFileSchema).sizes,
     errors: readYaml(join(folder, 'errors.yaml'), errorFileSchema).errors,

@@ -24,6 +24,8 @@ export const paramSchema = z.strictObject({
   size: z.string().min(1).optional(),
   /** The value must be an enumerator of this enum. */
   enum: identifier.optional(),
+  /** A record whose pointers mean the same on both sides (device addresses): bytes as they are. */
+  raw: z.boolean().default(false),
   /** The value may have these bits only: an enum, or an integer. */
   flags: z.union([identifier, z.int().nonnegative()]).optional(),
 });
@@ -32,6 +34,17 @@ export const conditionSchema = z.strictObject({
   /** An expression in C++ over the parameters; the call is refused where it holds. */
   when: z.string().min(1),
   error: z.string().regex(/^CUDA_ERROR_[A-Z0-9_]+$/, 'must be a CUresult').default('CUDA_ERROR_INVALID_VALUE'),
+});
+
+/** Fields of a request or reply in their order; see "wire" in autogen/README.md. */
+const wireItem = z.string().regex(
+  /^(u8|u16|u32|u64|i32|i64|f32|f64|handle|blob|extent|[A-Za-z_]\w*) [A-Za-z_]\w*(\[\d+\])?$/,
+  'must be a wire type and a name, such as "u32 grid[3]", "handle stream" or "blob arguments"',
+);
+
+export const wireSchema = z.strictObject({
+  request: z.array(wireItem).default([]),
+  reply: z.array(wireItem).default([]),
 });
 
 export const versionSchema = z.strictObject({
@@ -56,9 +69,12 @@ export const functionSchema = z.strictObject({
   executor: z.enum(EXECUTOR_STATES),
   /** What must have happened before: nothing, cuInit, or a current context as well. */
   needs: z.enum(['nothing', 'init', 'context']).default('context'),
-  /** The parameter whose object is created, changed or destroyed, where it is not the first. */
+  /** The parameter whose object is created, changed or destroyed, where it is not the first;
+      `current_context` for the calling thread's current context. */
   object: identifier.optional(),
   params: z.array(paramSchema),
+  /** Replaces the request and reply that follow from params; then both sides are hand-written. */
+  wire: wireSchema.optional(),
   conditions: z.array(conditionSchema).default([]),
   versions: z.array(versionSchema).min(1),
 });
@@ -111,11 +127,13 @@ export const internalFileSchema = z.strictObject({
       about: z.string().min(1),
       class: z.enum(CALL_CLASSES),
       semantics: z.enum(SEMANTICS),
-      executor: z.enum(['generated', 'custom']).default('custom'),
       object: identifier.optional(),
       params: z.array(paramSchema).default([]),
+      wire: wireSchema.optional(),
     }),
   ),
+  /** Symbols that the client library exports besides those of the driver API. */
+  exports: z.array(z.strictObject({ symbol: identifier, why: z.string().min(1) })).default([]),
 });
 
 export const handleFileSchema = z.strictObject({
@@ -155,6 +173,7 @@ export const errorFileSchema = z.strictObject({
 
 export type ParamNotation = z.infer<typeof paramSchema>;
 export type FunctionNotation = z.infer<typeof functionSchema>;
+export type WireNotation = z.infer<typeof wireSchema>;
 export type VersionNotation = z.infer<typeof versionSchema>;
 export type TypeFile = z.infer<typeof typeFileSchema>;
 export type InternalCommand = z.infer<typeof internalFileSchema>['commands'][number];

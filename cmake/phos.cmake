@@ -71,3 +71,32 @@ function(phos_add_test)
   gtest_discover_tests(${arg_NAME}
     DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT})
 endfunction()
+
+# phos_add_cuda_program(NAME name FOLDER folder SOURCES a.c ...)
+# An ordinary program over the driver API, linked with -lcuda as any is, that knows nothing of
+# phos: build/FOLDER/name. Which libcuda.so.1 it gets is decided when it is started. It is linked
+# against an empty library of that name, so that building it needs no driver.
+if(PHOS_SANITIZE STREQUAL "none")
+  file(WRITE "${CMAKE_BINARY_DIR}/link/empty.c.new" "typedef int phos_empty;\n")
+  configure_file("${CMAKE_BINARY_DIR}/link/empty.c.new" "${CMAKE_BINARY_DIR}/link/empty.c" COPYONLY)
+  add_library(phos_cuda_link SHARED "${CMAKE_BINARY_DIR}/link/empty.c")
+  set_target_properties(phos_cuda_link PROPERTIES
+    OUTPUT_NAME cuda VERSION 1 SOVERSION 1
+    LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/link")
+endif()
+
+function(phos_add_cuda_program)
+  cmake_parse_arguments(arg "" "NAME;FOLDER" "SOURCES" ${ARGN})
+  # A sanitizer's runtime wants to be the first library of a process, and so does libphos.so.
+  if(NOT PHOS_SANITIZE STREQUAL "none")
+    return()
+  endif()
+  add_executable(${arg_NAME} ${arg_SOURCES})
+  target_compile_definitions(${arg_NAME} PRIVATE _GNU_SOURCE)
+  target_link_options(${arg_NAME} PRIVATE
+    -Wl,--no-as-needed -Wl,--unresolved-symbols=ignore-in-object-files)
+  target_link_libraries(${arg_NAME} PRIVATE phos_options phos_cuda_link)
+  set_target_properties(${arg_NAME} PROPERTIES
+    SKIP_BUILD_RPATH ON
+    RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/${arg_FOLDER}")
+endfunction()

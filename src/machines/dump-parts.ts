@@ -4,7 +4,7 @@
 import { assign, emit, setup } from 'xstate';
 import type { Failure } from '../model/domain.ts';
 import type { JobLimits } from './job-limits.ts';
-import type { JobEnded, JobEvent } from './job-steps.ts';
+import { type JobEnded, type JobEvent, type JobOutcome, neverDrained } from './job-steps.ts';
 import { port } from './port.ts';
 
 export interface DumpInput {
@@ -23,7 +23,7 @@ export interface DrainOutcome {
   readonly waitingFor: string | null;
 }
 
-export interface DumpContext extends DumpInput {
+export interface DumpContext extends DumpInput, JobOutcome {
   readonly clients: readonly string[];
   readonly attempt: number;
   readonly cuts: Cuts | null;
@@ -35,11 +35,7 @@ export interface DumpContext extends DumpInput {
   readonly drained: boolean;
   readonly gpuSaved: boolean;
   readonly cpuSaved: boolean;
-  readonly settled: boolean;
   readonly waitingFor: string | null;
-  readonly failure: Failure | null;
-  /** What could not be put back, or could not be ended after the commit. */
-  readonly unrepaired: readonly Failure[];
 }
 
 export const dumpParts = setup({
@@ -100,7 +96,9 @@ export const dumpParts = setup({
     noteCuts: assign((_, cuts: Cuts) => ({ cuts })),
     noteDrained: assign({ drained: true }),
     noteWaiting: assign((_, outcome: DrainOutcome) => ({ waitingFor: outcome.waitingFor })),
-    noteNeverDrained: assign(({ context }) => ({ failure: neverDrained(context) })),
+    noteNeverDrained: assign(({ context }) => ({
+      failure: neverDrained(context.attempt, context.waitingFor),
+    })),
     beginSave: assign({ image: 'partial' }),
     noteGpuSaved: assign({ gpuSaved: true }),
     beginDisconnect: assign({ agents: 'away' }),
@@ -126,17 +124,6 @@ export function drainMs(context: DumpContext): number {
 }
 export function disconnectMs(context: DumpContext): number {
   return context.limits.disconnectMs + context.limits.marginMs;
-}
-function neverDrained(context: DumpContext): Failure {
-  const inTheWay = context.waitingFor === null ? '' : `, waiting for ${context.waitingFor}`;
-  return {
-    code: 'TIMEOUT',
-    message:
-      `the device did not reach a cut in ${context.attempt} tries${inTheWay}; ` +
-      'try again later, or allow a longer drain',
-    step: 'drain',
-    retryable: true,
-  };
 }
 function ended(context: DumpContext, outcome: JobEnded['outcome']): JobEnded {
   return { type: 'job.ended', jobId: context.jobId, outcome };

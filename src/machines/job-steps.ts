@@ -107,5 +107,18 @@ export function repair<P extends string, D extends string, T extends string, C, 
   };
 }
 
+/** No cut was reached in `attempts` tries. */
+export function neverDrained(attempts: number, waitingFor: string | null): Failure {
+  const inTheWay = waitingFor === null ? '' : `, waiting for ${waitingFor}`;
+  return {
+    code: 'TIMEOUT',
+    message:
+      `the device did not reach a cut in ${attempts} tries${inTheWay}; ` +
+      'try again later, or allow a longer drain',
+    step: 'drain',
+    retryable: true,
+  };
+}
+
 export const outputOf = <O>({ event }: { event: DoneActorEvent<O> }): O => event.output;
 export const wholeContext = <C>({ context }: { context: C }): C => context;

@@ -49,8 +49,6 @@ const client = z.strictObject({
   chunks: count,
   /** CUDA_* and PHOS_* variables that its executor needs. */
   environment: z.record(z.string(), z.string()),
-  /** True when the client was suspended when it was dumped. */
-  suspended: z.boolean(),
 });
 export type ManifestClient = z.output<typeof client>;
 

@@ -21,6 +21,7 @@
 #include "executor/streams.h"
 #include "gen/driver_table.h"
 #include "gen/handle_types.h"
+#include "ring/memory.h"
 
 namespace phos::executor {
 
@@ -42,6 +43,29 @@ class SessionLock {
 
  private:
   Session* session_;  // null where the calling thread holds the lock already
+};
+
+// The drain's own lock: lets everyone who waits in a SessionLock go first.
+class DrainLock {
+ public:
+  explicit DrainLock(Session& session);
+  ~DrainLock();
+  DrainLock(const DrainLock&) = delete;
+  DrainLock& operator=(const DrainLock&) = delete;
+
+ private:
+  Session& session_;
+};
+
+// Errors after which a context answers nothing else.
+bool is_sticky(CUresult status) noexcept;
+
+inline constexpr std::size_t kMaxMutations = 4096;
+
+// What a command answered while it ran for restore.
+struct CapturedReply {
+  CUresult status = CUDA_SUCCESS;
+  std::vector<std::uint8_t> data;
 };
 
 struct SessionEvents {
@@ -92,9 +116,18 @@ class Session {
   // Makes the command's context current in the calling thread, if it is not yet.
   CUresult enter_context(std::uint64_t wire) noexcept;
   void finish(const Reply& reply, CUresult status, const void* data, std::size_t bytes) noexcept;
-  // Where replies go; null while no client is attached (they are dropped).
-  using ReplySink = std::function<void(const RecordHeader&, CUresult, const void*, std::size_t)>;
-  void set_reply_sink(ReplySink sink);
+  // Where replies go. The ring stays mapped for as long as the session lives.
+  void attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept;
+  // Replies of commands that run in this thread go to `captured` instead (restore); null ends it.
+  void capture_replies(CapturedReply* captured) noexcept { capture_reply_ = captured; }
+  // Real contexts have changed: every thread makes its own current again.
+  void contexts_changed() noexcept { context_epoch_.fetch_add(1, std::memory_order_acq_rel); }
+  static SavedCommand saved(const Command& command);
+  // Destroyed modules and libraries, oldest first: restore repeats where the driver placed things.
+  std::vector<std::unique_ptr<Object>>& history() noexcept { return history_; }
+  void note_context_error(CUresult status, CallId call);
+  bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
+  std::uint64_t sync_commands() const noexcept { return sync_commands_.load(); }
 
   CUresult context_error() const noexcept {
     return context_error_.load(std::memory_order_acquire);
@@ -134,7 +167,13 @@ class Session {
   std::unique_ptr<BlobStore> blobs_;
   std::unique_ptr<Helpers> helpers_;
   std::unique_ptr<Waits> waits_;
-  ReplySink sink_;
+  std::vector<std::unique_ptr<Object>> history_;
+  std::atomic<RingHeader*> ring_{nullptr};
+  ring::Geometry geometry_{};
+  CapturedReply* capture_reply_ = nullptr;
+  std::atomic<bool> broken_{false};
+  std::atomic<std::uint64_t> context_epoch_{1};
+  std::atomic<std::uint64_t> sync_commands_{0};
   std::atomic<CUresult> context_error_{CUDA_SUCCESS};
   std::atomic<std::uint64_t> deferred_errors_{0};
   std::mutex names_mutex_;

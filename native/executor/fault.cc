@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "executor/fault.h"
+
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <csignal>
+#include <cstdlib>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace phos::executor {
+
+namespace {
+
+struct Rule {
+  std::string point;
+  unsigned long nth = 1;
+  std::string kind = "eio";
+  unsigned long passes = 0;
+};
+
+struct Rules {
+  std::mutex mutex;
+  std::vector<Rule> list;
+};
+
+// 0: PHOS_FAULT not read yet, 1: no rules, 2: rules.
+std::atomic<int> g_state{0};
+
+Rules& rules() {
+  // Leaked: fault points are passed at process exit too.
+  static auto* const instance = new Rules;
+  return *instance;
+}
+
+void parse(std::string_view text) {
+  Rules& all = rules();
+  all.list.clear();
+  while (!text.empty()) {
+    const std::size_t comma = text.find(',');
+    const std::string_view entry = text.substr(0, comma);
+    text = comma == std::string_view::npos ? std::string_view{} : text.substr(comma + 1);
+    Rule rule;
+    const std::size_t first = entry.find(':');
+    rule.point = entry.substr(0, first);
+    if (first != std::string_view::npos) {
+      const std::string rest(entry.substr(first + 1));
+      const std::size_t second = rest.find(':');
+      rule.nth = std::strtoul(rest.c_str(), nullptr, 10);
+      if (second != std::string::npos) rule.kind = rest.substr(second + 1);
+    }
+    if (!rule.point.empty()) all.list.push_back(rule);
+  }
+  g_state.store(all.list.empty() ? 1 : 2, std::memory_order_release);
+}
+
+int errno_of(const std::string& kind) noexcept {
+  if (kind == "crash") {
+    kill(getpid(), SIGKILL);
+    for (;;) pause();
+  }
+  if (kind == "enospc") return ENOSPC;
+  if (kind == "eacces") return EACCES;
+  if (kind == "device") return EREMOTEIO;
+  return EIO;
+}
+
+}  // namespace
+
+int fault_point(const char* name) noexcept {
+  const int state = g_state.load(std::memory_order_acquire);
+  if (state == 1) return 0;
+  Rules& all = rules();
+  const std::lock_guard lock(all.mutex);
+  if (g_state.load(std::memory_order_relaxed) == 0) {
+    const char* text = std::getenv("PHOS_FAULT");
+    parse(text == nullptr ? std::string_view{} : std::string_view(text));
+  }
+  for (Rule& rule : all.list) {
+    if (rule.point == name && ++rule.passes == rule.nth) return errno_of(rule.kind);
+  }
+  return 0;
+}
+
+void set_faults(const char* specification) noexcept {
+  const std::lock_guard lock(rules().mutex);
+  parse(specification == nullptr ? std::string_view{} : std::string_view(specification));
+}
+
+}  // namespace phos::executor

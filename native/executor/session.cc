@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "executor/session.h"
+
+#include <algorithm>
+
+#include "executor/blob_store.h"
+#include "executor/helpers.h"
+#include "executor/host_arenas.h"
+#include "executor/waits.h"
+#include "ring/reply.h"
+
+namespace phos::executor {
+
+thread_local bool t_holds_session = false;
+
+SessionLock::SessionLock(Session& session) : session_(t_holds_session ? nullptr : &session) {
+  if (session_ == nullptr) return;
+  session_->control_waiters_.fetch_add(1, std::memory_order_acq_rel);
+  session_->mutex_.lock();
+  t_holds_session = true;
+}
+
+SessionLock::~SessionLock() {
+  if (session_ == nullptr) return;
+  t_holds_session = false;
+  session_->mutex_.unlock();
+  if (session_->control_waiters_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+    session_->control_waiters_.notify_all();
+  }
+}
+
+DrainLock::DrainLock(Session& session) : session_(session) {
+  // Gives way: a mutex alone would be taken again before a waiter wakes.
+  for (std::uint32_t waiting = session.control_waiters_.load(std::memory_order_acquire);
+       waiting != 0; waiting = session.control_waiters_.load(std::memory_order_acquire)) {
+    session.control_waiters_.wait(waiting, std::memory_order_acquire);
+  }
+  session.mutex_.lock();
+  t_holds_session = true;
+}
+
+DrainLock::~DrainLock() {
+  t_holds_session = false;
+  session_.mutex_.unlock();
+}
+
+Session::Session(const DriverTable& driver, CUdevice device, CUcontext context,
+                 std::uint64_t window_base, std::uint64_t memory_limit, SessionEvents events)
+    : driver_(driver),
+      device_(device),
+      context_(context),
+      events_(std::move(events)),
+      memory_(driver_, device, window_base, memory_limit),
+      streams_(driver_),
+      arenas_(std::make_unique<HostArenas>(driver_, context)),
+      blobs_(std::make_unique<BlobStore>()),
+      helpers_(std::make_unique<Helpers>([this] { driver_.cuCtxSetCurrent(context_); })),
+      waits_(std::make_unique<Waits>(*this)) {}
+
+Session::~Session() { helpers_->stop(); }
+
+CUresult Session::enter_context(std::uint64_t wire) noexcept {
+  static thread_local const Session* t_session = nullptr;
+  static thread_local std::uint64_t t_wire = 0;
+  static thread_local std::uint64_t t_epoch = 0;
+  const std::uint64_t epoch = context_epoch_.load(std::memory_order_acquire);
+  if (t_session == this && t_wire == wire && t_epoch == epoch) return CUDA_SUCCESS;
+  CUcontext context = context_;
+  if (wire != 0) {
+    void* real = nullptr;
+    const CUresult found = resolve(HandleType::context, wire, false, &real);
+    if (found != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
+    context = static_cast<CUcontext>(real);
+  }
+  const CUresult result = driver_.cuCtxSetCurrent(context);
+  if (result != CUDA_SUCCESS) return result;
+  t_session = this;
+  t_wire = wire;
+  t_epoch = epoch;
+  return CUDA_SUCCESS;
+}
+
+void Session::create(HandleType type, std::uint64_t wire, void* real, const Command& command,
+                     std::span<const std::uint64_t> parents) {
+  const SessionLock lock(*this);
+  Object* object = objects_.add(type, wire, real);
+  if (object == nullptr) {
+    protocol_error(command.call(), "the handle of a new object is malformed or in use");
+    return;
+  }
+  object->parents.assign(parents.begin(), parents.end());
+  if (command.context() != 0 && objects_.find(HandleType::context, command.context())) {
+    object->parents.push_back(command.context());
+  }
+  object->create = saved(command);
+}
+
+SavedCommand Session::saved(const Command& command) {
+  return SavedCommand{command.header().op, command.context(),
+                      {command.payload().begin(), command.payload().end()}};
+}
+
+void Session::mutate(HandleType type, std::uint64_t wire, const Command& command) {
+  const SessionLock lock(*this);
+  Object* object = objects_.find(type, wire);
+  if (object == nullptr) {
+    protocol_error(command.call(), "an object that is changed does not exist");
+    return;
+  }
+  SavedCommand change = saved(command);
+  // A change that repeats an earlier one moves to the end: programs set the same attribute before
+  // every launch. What differs in its value only is kept as well, the last one wins at restore.
+  std::erase(object->mutations, change);
+  if (object->mutations.size() >= kMaxMutations) {
+    object->mutations.erase(object->mutations.begin());
+  }
+  object->mutations.push_back(std::move(change));
+}
+
+CUresult Session::destroy(HandleType type, std::uint64_t wire) {
+  const SessionLock lock(*this);
+  std::unique_ptr<Object> gone = objects_.remove(type, wire);
+  if (gone == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  if (type == HandleType::stream) streams_.forget(wire);
+  if (type == HandleType::module || type == HandleType::library || type == HandleType::context ||
+      type == HandleType::graph || type == HandleType::graph_exec) {
+    for (const std::uint64_t child : objects_.children_of(wire)) {
+      if (is_handle(child)) destroy(static_cast<HandleType>(handle_type(child)), child);
+    }
+  }
+  if (gone->image != Digest{}) history_.push_back(std::move(gone));
+  return CUDA_SUCCESS;
+}
+
+void Session::protocol_error(CallId call, const char* what) noexcept {
+  bool expected = false;
+  if (!broken_.compare_exchange_strong(expected, true)) return;
+  if (events_.protocol_error) events_.protocol_error(call, what);
+}
+
+void Session::attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept {
+  geometry_ = geometry;
+  ring_.store(header, std::memory_order_release);
+}
+
+void Session::note_context_error(CUresult status, CallId call) {
+  CUresult none = CUDA_SUCCESS;
+  if (!context_error_.compare_exchange_strong(none, status)) return;
+  if (events_.context_error) events_.context_error(status, call_name(call));
+}
+
+void Session::finish(const Reply& reply, CUresult status, const void* data,
+                     std::size_t bytes) noexcept {
+  const RecordHeader& header = reply.header();
+  const auto call = static_cast<CallId>(header.op);
+  if (is_sticky(status)) note_context_error(status, call);
+  if (!reply.is_sync()) {
+    // Errors that CUDA returns at the call were decided by the client: this one is ours.
+    if (status != CUDA_SUCCESS && !is_sticky(status)) {
+      deferred_errors_.fetch_add(1, std::memory_order_relaxed);
+      RingHeader* ring = ring_.load(std::memory_order_acquire);
+      if (ring != nullptr) ring->deferred_errors.fetch_add(1, std::memory_order_relaxed);
+      const std::lock_guard lock(names_mutex_);
+      last_deferred_error_ = std::string(call_name(call)) + " answered " + std::to_string(status);
+    }
+    return;
+  }
+  if (capture_reply_ != nullptr && t_holds_session) {
+    capture_reply_->status = status;
+    const auto* from = static_cast<const std::uint8_t*>(data);
+    capture_reply_->data.assign(from, from + bytes);
+    return;
+  }
+  RingHeader* ring = ring_.load(std::memory_order_acquire);
+  if (ring == nullptr) return;
+  sync_commands_.fetch_add(1, std::memory_order_relaxed);
+  if (!ring::reply(ring, geometry_, header, status, data, bytes)) {
+    protocol_error(call, "the reply slot does not exist, or the answer is too large for it");
+  }
+}
+
+void Reply::finish(CUresult status, const void* data, std::size_t bytes) noexcept {
+  settled_ = true;
+  session_->finish(*this, status, data, bytes);
+}
+
+std::string Session::last_deferred_error() {
+  const std::lock_guard lock(names_mutex_);
+  return last_deferred_error_;
+}
+
+void Session::note_unsupported(CallId call) {
+  {
+    const std::lock_guard lock(names_mutex_);
+    if (std::find(unsupported_.begin(), unsupported_.end(), call) != unsupported_.end()) return;
+    unsupported_.push_back(call);
+  }
+  if (events_.unsupported) events_.unsupported(call);
+}
+
+std::vector<std::string> Session::unsupported_calls() {
+  const std::lock_guard lock(names_mutex_);
+  std::vector<std::string> names;
+  for (const CallId call : unsupported_) names.emplace_back(call_name(call));
+  return names;
+}
+
+bool is_sticky(CUresult status) noexcept {
+  switch (status) {
+    case CUDA_ERROR_ECC_UNCORRECTABLE:
+    case CUDA_ERROR_NVLINK_UNCORRECTABLE:
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+    case CUDA_ERROR_LAUNCH_TIMEOUT:
+    case CUDA_ERROR_ASSERT:
+    case CUDA_ERROR_HARDWARE_STACK_ERROR:
+    case CUDA_ERROR_ILLEGAL_INSTRUCTION:
+    case CUDA_ERROR_MISALIGNED_ADDRESS:
+    case CUDA_ERROR_INVALID_ADDRESS_SPACE:
+    case CUDA_ERROR_INVALID_PC:
+    case CUDA_ERROR_LAUNCH_FAILED:
+    case CUDA_ERROR_EXTERNAL_DEVICE:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace phos::executor

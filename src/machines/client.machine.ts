@@ -119,6 +119,12 @@ const executorLost = {
   }),
 } as const;
 
+/** A client that was suspended when its agent went away still is when it is back. */
+const attached = [
+  { guard: 'isSuspended', target: 'suspended', actions: 'noteAttached' },
+  { target: 'running', actions: 'noteAttached' },
+] as const;
+
 export const clientMachine = parts.createMachine({
   id: 'client',
   context: ({ input }) => ({ ...input, attachedOnce: input.origin === 'registry', failure: null }),
@@ -167,13 +173,13 @@ export const clientMachine = parts.createMachine({
       },
       // The executor may see the agent before phosd hears that its own answer was sent.
       on: {
-        'agent.attached': { target: 'running', actions: 'noteAttached' },
+        'agent.attached': attached,
         'executor.lost': { target: 'lost', actions: executorLost },
       },
     },
     attaching: {
       on: {
-        'agent.attached': { target: 'running', actions: 'noteAttached' },
+        'agent.attached': attached,
         'agent.hello': 'welcoming',
         'agent.lost': { target: 'confirming', actions: told },
         'executor.lost': { target: 'lost', actions: executorLost },
@@ -197,7 +203,7 @@ export const clientMachine = parts.createMachine({
     away: {
       on: {
         'agent.hello': 'welcoming',
-        'agent.attached': { target: 'running', actions: 'noteAttached' },
+        'agent.attached': attached,
         'executor.lost': { target: 'lost', actions: executorLost },
       },
     },
@@ -249,9 +255,9 @@ export const clientInvariants: Readonly<
     !['running', 'suspended'].includes(state) || (c.executorId !== null && c.attachedOnce),
   'only a client with an executor is welcomed': (state, c) =>
     !['welcoming', 'attaching', 'away'].includes(state) || c.executorId !== null,
-  'suspended is remembered exactly while it is': (state, c) =>
-    ['confirming', 'lost', 'exited', 'choosing'].includes(state) ||
-    c.suspended === (state === 'suspended'),
+  'a suspended client does not run': (state, c) => state !== 'running' || !c.suspended,
+  'a client is suspended only when it is known to be': (state, c) =>
+    state !== 'suspended' || c.suspended,
   'a lost client says why': (state, c) => state !== 'lost' || c.failure !== null,
   'a refused client says why': (state, c) => state !== 'refusing' || c.failure !== null,
 };

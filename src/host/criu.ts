@@ -1,0 +1,246 @@
+// SPDX-License-Identifier: Apache-2.0
+// CRIU as an external program: where it is, whether it may be used, and one run of it.
+import { execFile, spawn } from 'node:child_process';
+import { accessSync, constants, mkdirSync, statSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PhosError } from '../errors/phos-error.ts';
+import { nativeUrl } from '../model/locate.ts';
+import { explainCriuLog } from './criu-log.ts';
+import { effectiveCapabilities } from './proc.ts';
+import { errnoOf } from './wait.ts';
+
+export const MINIMUM_CRIU = [4, 1] as const;
+const CURE = 'run `npm run setup`, or name a CRIU 4.1 or newer in PHOS_CRIU';
+const VERSION_DEADLINE_MS = 10_000;
+// capabilities(7): the two that let CRIU dump and restore.
+const CAP_SYS_ADMIN = 21n;
+const CAP_CHECKPOINT_RESTORE = 40n;
+/** Deleted files that a program still has open are saved up to this size. */
+const GHOST_LIMIT = '1G';
+
+export interface Criu {
+  readonly path: string;
+  /** As CRIU prints it: "4.1.1". */
+  readonly version: string;
+}
+
+/** Where CRIU may be, best first. */
+function candidates(environment: NodeJS.ProcessEnv): string[] {
+  const named = environment['PHOS_CRIU'];
+  // What the user names is used or refused; nothing else is tried behind his back.
+  if (named !== undefined && named !== '') return [named];
+  const onPath = (environment['PATH'] ?? '').split(delimiter).filter(Boolean);
+  return [
+    fileURLToPath(nativeUrl('bin/criu', environment['PHOS_BUILD_DIR'] ?? null)),
+    fileURLToPath(nativeUrl('bin/criu', null)),
+    ...[...onPath, '/usr/local/sbin', '/usr/sbin'].map((folder) => join(folder, 'criu')),
+  ];
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return statSync(path).isFile();
+  } catch (thrown) {
+    if (errnoOf(thrown) !== null) return false;
+    throw thrown;
+  }
+}
+
+/** "4.1.1" of `criu --version`, null when the program is something else or does not run. */
+function versionOf(path: string): Promise<string | null> {
+  return new Promise((resolve) => {
+    execFile(path, ['--version'], { timeout: VERSION_DEADLINE_MS }, (error, stdout) => {
+      resolve(error === null ? (/Version:\s*(\d+(?:\.\d+)+)/.exec(stdout)?.[1] ?? null) : null);
+    });
+  });
+}
+
+export function isNewEnough(version: string): boolean {
+  const [major = 0, minor = 0] = version.split('.').map(Number);
+  return major > MINIMUM_CRIU[0] || (major === MINIMUM_CRIU[0] && minor >= MINIMUM_CRIU[1]);
+}
+
+/**
+ * Finds a CRIU that can be used.
+ *
+ * @throws PhosError UNAVAILABLE when there is none, UNSUPPORTED when all that there is is too old
+ */
+export async function findCriu(environment: NodeJS.ProcessEnv = process.env): Promise<Criu> {
+  const old: string[] = [];
+  for (const path of new Set(candidates(environment))) {
+    if (!isExecutable(path)) continue;
+    const version = await versionOf(path);
+    if (version === null) continue;
+    if (isNewEnough(version)) return { path, version };
+    old.push(`${path} is ${version}`);
+  }
+  if (old.length > 0) {
+    throw new PhosError('UNSUPPORTED', `CRIU is older than 4.1 (${old.join(', ')}); ${CURE}`);
+  }
+  const named = environment['PHOS_CRIU'];
+  const where = named ? `PHOS_CRIU names ${named}, which is no CRIU` : 'CRIU was not found';
+  throw new PhosError('UNAVAILABLE', `${where}; ${CURE}`);
+}
+
+/**
+ * Holds when this process may dump and restore others.
+ *
+ * @throws PhosError PERMISSION with the cure
+ */
+export function checkMayCheckpoint(capabilities: bigint = effectiveCapabilities()): void {
+  const has = (bit: bigint) => ((capabilities >> bit) & 1n) === 1n;
+  if (has(CAP_SYS_ADMIN) || has(CAP_CHECKPOINT_RESTORE)) return;
+  throw new PhosError(
+    'PERMISSION',
+    'dump and restore need root or CAP_CHECKPOINT_RESTORE; start phosd as root ' +
+      '(suspend and resume work without)',
+  );
+}
+
+/** Options that dump and restore share: CRIU must treat files and sockets alike in both. */
+function commonOptions(options: {
+  readonly imagesDir: string;
+  readonly workDir: string;
+  readonly logFile: string;
+  readonly shellJob: boolean;
+}): string[] {
+  return [
+    '--images-dir',
+    options.imagesDir,
+    '--work-dir',
+    options.workDir,
+    '--log-file',
+    options.logFile,
+    '-v3',
+    // Locks belong to the tree and are worth keeping; without this CRIU refuses any.
+    '--file-locks',
+    // Cgroups are phos's: the job's own was there before and the keeper makes the next one.
+    '--manage-cgroups=ignore',
+    ...(options.shellJob ? ['--shell-job'] : []),
+    ...(process.getuid?.() === 0 ? [] : ['--unprivileged']),
+  ];
+}
+
+export interface CriuDump {
+  readonly rootPid: number;
+  /** Existing, empty folder for CRIU's images; its log dump.log stays there. */
+  readonly imagesDir: string;
+  /** Cgroup that is frozen and holds the whole tree. */
+  readonly freezeCgroup: string;
+  /** "tty[rdev:dev]" of terminals whose other side is not in the tree. */
+  readonly externalTtys: readonly string[];
+  /** The session's leader is not in the tree. */
+  readonly shellJob: boolean;
+  /** Connected TCP sockets are saved (to come back closed) rather than refused. */
+  readonly closeTcp: boolean;
+  readonly deadlineMs: number;
+  readonly signal: AbortSignal | null;
+}
+
+/** Command line of a dump; the tree stays frozen whatever happens. */
+export function dumpArguments(dump: CriuDump): string[] {
+  return [
+    'dump',
+    '--tree',
+    String(dump.rootPid),
+    ...commonOptions({ ...dump, workDir: dump.imagesDir, logFile: 'dump.log' }),
+    '--freeze-cgroup',
+    dump.freezeCgroup,
+    '--leave-stopped',
+    '--link-remap',
+    '--ghost-limit',
+    GHOST_LIMIT,
+    '--skip-in-flight',
+    ...(dump.closeTcp ? ['--tcp-established'] : []),
+    ...dump.externalTtys.flatMap((name) => ['--external', name]),
+  ];
+}
+
+/**
+ * Runs a dump to its end.
+ *
+ * @throws PhosError what the log tells; TIMEOUT at the deadline; CANCELLED when aborted
+ */
+export async function runDump(criu: Criu, dump: CriuDump): Promise<void> {
+  const outcome = await runCriu(criu, dumpArguments(dump), dump.deadlineMs, dump.signal);
+  if (outcome.ok) return;
+  throw explainCriuLog(join(dump.imagesDir, 'dump.log'), 'dump', outcome.how);
+}
+
+export interface CriuRestore {
+  readonly imagesDir: string;
+  /** Writable folder for the log and the pid file: an image may be read-only. */
+  readonly workDir: string;
+  readonly shellJob: boolean;
+  readonly closeTcp: boolean;
+}
+
+export const RESTORE_LOG = 'restore.log';
+export const RESTORE_PID = 'restore.pid';
+
+/** Command line of a restore, for the keeper, which adds the ends that it hands over. */
+export function restoreArguments(criu: Criu, restore: CriuRestore): string[] {
+  return [
+    criu.path,
+    'restore',
+    ...commonOptions({ ...restore, logFile: RESTORE_LOG }),
+    '--restore-detached',
+    '--pidfile',
+    join(restore.workDir, RESTORE_PID),
+    ...(restore.closeTcp ? ['--tcp-close'] : []),
+  ];
+}
+
+interface Outcome {
+  readonly ok: boolean;
+  readonly how: string;
+}
+
+function runCriu(
+  criu: Criu,
+  args: readonly string[],
+  deadlineMs: number,
+  signal: AbortSignal | null,
+): Promise<Outcome> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(criu.path, args, { stdio: 'ignore', cwd: '/' });
+    let stopped: PhosError | null = null;
+    const stop = (error: PhosError) => {
+      stopped ??= error;
+      child.kill('SIGKILL');
+    };
+    const timer = setTimeout(
+      () => stop(new PhosError('TIMEOUT', `CRIU did not finish within ${deadlineMs} ms`)),
+      deadlineMs,
+    );
+    const onAbort = () => stop(new PhosError('CANCELLED', 'the dump was cancelled'));
+    if (signal?.aborted === true) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    const done = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', onAbort);
+    };
+    child.once('error', (cause) => {
+      done();
+      reject(new PhosError('UNAVAILABLE', `CRIU could not be started; ${CURE}`, { cause }));
+    });
+    child.once('exit', (code, killer) => {
+      done();
+      if (stopped !== null) reject(stopped);
+      else resolve({ ok: code === 0, how: code === null ? `signal ${killer}` : `status ${code}` });
+    });
+  });
+}
+
+/** Makes the folder for CRIU's images. @throws PhosError PERMISSION, STORAGE */
+export function makeImagesDir(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const errno = errnoOf(cause);
+    const code = errno === 'EACCES' || errno === 'EPERM' ? 'PERMISSION' : 'STORAGE';
+    throw new PhosError(code, `making ${path} failed (${errno}); choose another folder`, { cause });
+  }
+}

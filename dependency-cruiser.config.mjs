@@ -28,7 +28,9 @@ export const layers = {
     'executor',
     'gen',
   ],
-  cli: ['control', 'image', 'model', 'errors', 'gen'],
+  // host: a foreground command is its program's terminal (keeper socket) even while phosd is away,
+  // and doctor looks at what this machine offers.
+  cli: ['control', 'host', 'image', 'model', 'errors', 'gen'],
 };
 
 const layerRules = Object.entries(layers).map(([folder, allowed]) => ({

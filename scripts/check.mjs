@@ -19,6 +19,7 @@ const checks = [
     command: [node, '--import', 'tsx', 'autogen/main.ts', 'gen', '--check'],
     only: 'autogen/main.ts',
   },
+  { name: 'generated protocol', command: [node, 'scripts/proto.mjs', '--check'] },
   {
     name: 'tidy',
     command: [node, local('vitest/vitest.mjs'), 'run', '--project', 'tidy', '--reporter=dot'],

@@ -31,6 +31,8 @@ export const paramSchema = z.strictObject({
 });
 
 export const conditionSchema = z.strictObject({
+  /** The expression speaks of things that only the client has. */
+  client_only: z.boolean().default(false),
   /** An expression in C++ over the parameters; the call is refused where it holds. */
   when: z.string().min(1),
   error: z.string().regex(/^CUDA_ERROR_[A-Z0-9_]+$/, 'must be a CUresult').default('CUDA_ERROR_INVALID_VALUE'),

@@ -195,10 +195,9 @@ function layOut(fields: readonly WireField[]): WireStruct {
   return { fields: padded, blobs, size: at };
 }
 
-/** Whether the call travels at all: local and unsupported calls do not. */
+/** Whether the call itself travels: the client may also answer it, or send internal commands. */
 export function travels(call: IrCall): boolean {
-  if (call.isInternal || call.wire !== null) return true;
-  return call.client !== 'unsupported' && call.class !== 'local';
+  return call.executor !== 'none';
 }
 
 export function requestOf(ir: Ir, call: IrCall): WireStruct {

@@ -3,14 +3,21 @@
 import type { Ir } from '../ir.ts';
 import { emitAbiCheck } from './abi-check.ts';
 import { emitCallIds } from './call-ids.ts';
+import { emitClientCalls } from './client-calls.ts';
+import { emitClientEntries } from './client-entries.ts';
 import { emitCodec } from './codec.ts';
 import { emitCudaAbi } from './cuda-abi.ts';
 import { emitDriverTable } from './driver-table.ts';
 import { emitErrorCodes } from './error-codes.ts';
+import { emitExecutorDispatch } from './executor-dispatch.ts';
 import { emitHandleTypes } from './handle-types.ts';
 import type { Emitter, OutputFile } from './output.ts';
+import { emitValueChecks } from './value-checks.ts';
 
-const EMITTERS: readonly Emitter[] = [emitCudaAbi, emitAbiCheck, emitCallIds, emitCodec, emitDriverTable, emitErrorCodes, emitHandleTypes];
+const EMITTERS: readonly Emitter[] = [
+  emitCudaAbi, emitAbiCheck, emitCallIds, emitHandleTypes, emitErrorCodes, emitDriverTable, emitCodec,
+  emitValueChecks, emitClientEntries, emitClientCalls, emitExecutorDispatch,
+];
 
 export function emitAll(ir: Ir): readonly OutputFile[] {
   return EMITTERS.flatMap((emit) => emit(ir));

@@ -93,6 +93,1416 @@ bool read_payload(const std::uint8_t* from, std::size_t bytes, void* fixed,
   return true;
 }
 
+struct Req_cuDeviceGetTexture1DLinearMaxWidth {
+  static constexpr CallId kCall = CallId::cuDeviceGetTexture1DLinearMaxWidth;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t format;
+  std::uint32_t numChannels;
+  std::uint64_t dev;
+};
+static_assert(sizeof(Req_cuDeviceGetTexture1DLinearMaxWidth) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceGetTexture1DLinearMaxWidth>);
+struct Rep_cuDeviceGetTexture1DLinearMaxWidth {
+  static constexpr CallId kCall = CallId::cuDeviceGetTexture1DLinearMaxWidth;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t maxWidthInElements;
+};
+static_assert(sizeof(Rep_cuDeviceGetTexture1DLinearMaxWidth) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceGetTexture1DLinearMaxWidth>);
+
+struct Req_cuDeviceSetMemPool {
+  static constexpr CallId kCall = CallId::cuDeviceSetMemPool;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dev;
+  std::uint64_t pool;
+};
+static_assert(sizeof(Req_cuDeviceSetMemPool) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceSetMemPool>);
+struct Rep_cuDeviceSetMemPool {
+  static constexpr CallId kCall = CallId::cuDeviceSetMemPool;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuDeviceSetMemPool) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceSetMemPool>);
+
+struct Req_cuDeviceGetDefaultMemPool {
+  static constexpr CallId kCall = CallId::cuDeviceGetDefaultMemPool;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pool_out;  // chosen by the client
+  std::uint64_t dev;
+};
+static_assert(sizeof(Req_cuDeviceGetDefaultMemPool) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceGetDefaultMemPool>);
+struct Rep_cuDeviceGetDefaultMemPool {
+  static constexpr CallId kCall = CallId::cuDeviceGetDefaultMemPool;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuDeviceGetDefaultMemPool) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceGetDefaultMemPool>);
+
+struct Req_cuDeviceGetExecAffinitySupport {
+  static constexpr CallId kCall = CallId::cuDeviceGetExecAffinitySupport;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t type;
+  std::uint8_t pad0[4];
+  std::uint64_t dev;
+};
+static_assert(sizeof(Req_cuDeviceGetExecAffinitySupport) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceGetExecAffinitySupport>);
+struct Rep_cuDeviceGetExecAffinitySupport {
+  static constexpr CallId kCall = CallId::cuDeviceGetExecAffinitySupport;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t pi;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuDeviceGetExecAffinitySupport) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceGetExecAffinitySupport>);
+
+struct Req_cuCtxSynchronize {
+  static constexpr CallId kCall = CallId::cuCtxSynchronize;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t ctx;
+};
+static_assert(sizeof(Req_cuCtxSynchronize) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxSynchronize>);
+struct Rep_cuCtxSynchronize {
+  static constexpr CallId kCall = CallId::cuCtxSynchronize;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuCtxSynchronize) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxSynchronize>);
+
+struct Req_cuCtxSetLimit {
+  static constexpr CallId kCall = CallId::cuCtxSetLimit;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t limit;
+  std::uint8_t pad0[4];
+  std::uint64_t value;
+};
+static_assert(sizeof(Req_cuCtxSetLimit) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxSetLimit>);
+struct Rep_cuCtxSetLimit {
+  static constexpr CallId kCall = CallId::cuCtxSetLimit;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuCtxSetLimit) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxSetLimit>);
+
+struct Req_cuCtxGetLimit {
+  static constexpr CallId kCall = CallId::cuCtxGetLimit;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t limit;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuCtxGetLimit) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxGetLimit>);
+struct Rep_cuCtxGetLimit {
+  static constexpr CallId kCall = CallId::cuCtxGetLimit;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pvalue;
+};
+static_assert(sizeof(Rep_cuCtxGetLimit) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxGetLimit>);
+
+struct Req_cuCtxGetCacheConfig {
+  static constexpr CallId kCall = CallId::cuCtxGetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Req_cuCtxGetCacheConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxGetCacheConfig>);
+struct Rep_cuCtxGetCacheConfig {
+  static constexpr CallId kCall = CallId::cuCtxGetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t pconfig;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuCtxGetCacheConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxGetCacheConfig>);
+
+struct Req_cuCtxSetCacheConfig {
+  static constexpr CallId kCall = CallId::cuCtxSetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t config;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuCtxSetCacheConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxSetCacheConfig>);
+struct Rep_cuCtxSetCacheConfig {
+  static constexpr CallId kCall = CallId::cuCtxSetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuCtxSetCacheConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxSetCacheConfig>);
+
+struct Req_cuCtxResetPersistingL2Cache {
+  static constexpr CallId kCall = CallId::cuCtxResetPersistingL2Cache;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Req_cuCtxResetPersistingL2Cache) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxResetPersistingL2Cache>);
+struct Rep_cuCtxResetPersistingL2Cache {
+  static constexpr CallId kCall = CallId::cuCtxResetPersistingL2Cache;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuCtxResetPersistingL2Cache) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxResetPersistingL2Cache>);
+
+struct Req_cuCtxGetSharedMemConfig {
+  static constexpr CallId kCall = CallId::cuCtxGetSharedMemConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Req_cuCtxGetSharedMemConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxGetSharedMemConfig>);
+struct Rep_cuCtxGetSharedMemConfig {
+  static constexpr CallId kCall = CallId::cuCtxGetSharedMemConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t pConfig;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuCtxGetSharedMemConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxGetSharedMemConfig>);
+
+struct Req_cuCtxSetSharedMemConfig {
+  static constexpr CallId kCall = CallId::cuCtxSetSharedMemConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t config;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuCtxSetSharedMemConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuCtxSetSharedMemConfig>);
+struct Rep_cuCtxSetSharedMemConfig {
+  static constexpr CallId kCall = CallId::cuCtxSetSharedMemConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuCtxSetSharedMemConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuCtxSetSharedMemConfig>);
+
+struct Req_cuModuleUnload {
+  static constexpr CallId kCall = CallId::cuModuleUnload;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hmod;
+};
+static_assert(sizeof(Req_cuModuleUnload) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuModuleUnload>);
+struct Rep_cuModuleUnload {
+  static constexpr CallId kCall = CallId::cuModuleUnload;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuModuleUnload) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuModuleUnload>);
+
+struct Req_cuModuleGetFunctionCount {
+  static constexpr CallId kCall = CallId::cuModuleGetFunctionCount;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t mod;
+};
+static_assert(sizeof(Req_cuModuleGetFunctionCount) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuModuleGetFunctionCount>);
+struct Rep_cuModuleGetFunctionCount {
+  static constexpr CallId kCall = CallId::cuModuleGetFunctionCount;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t count;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuModuleGetFunctionCount) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuModuleGetFunctionCount>);
+
+struct Req_cuModuleGetGlobal {
+  static constexpr CallId kCall = CallId::cuModuleGetGlobal;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef name;
+  std::uint64_t hmod;
+};
+static_assert(sizeof(Req_cuModuleGetGlobal) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuModuleGetGlobal>);
+struct Rep_cuModuleGetGlobal {
+  static constexpr CallId kCall = CallId::cuModuleGetGlobal;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+  std::uint64_t bytes;
+};
+static_assert(sizeof(Rep_cuModuleGetGlobal) == 16);
+static_assert(std::is_trivially_copyable_v<Rep_cuModuleGetGlobal>);
+
+struct Req_cuLibraryUnload {
+  static constexpr CallId kCall = CallId::cuLibraryUnload;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t library;
+};
+static_assert(sizeof(Req_cuLibraryUnload) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuLibraryUnload>);
+struct Rep_cuLibraryUnload {
+  static constexpr CallId kCall = CallId::cuLibraryUnload;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuLibraryUnload) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuLibraryUnload>);
+
+struct Req_cuLibraryGetKernelCount {
+  static constexpr CallId kCall = CallId::cuLibraryGetKernelCount;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t lib;
+};
+static_assert(sizeof(Req_cuLibraryGetKernelCount) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuLibraryGetKernelCount>);
+struct Rep_cuLibraryGetKernelCount {
+  static constexpr CallId kCall = CallId::cuLibraryGetKernelCount;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t count;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuLibraryGetKernelCount) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuLibraryGetKernelCount>);
+
+struct Req_cuKernelGetFunction {
+  static constexpr CallId kCall = CallId::cuKernelGetFunction;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pFunc;  // chosen by the client
+  std::uint64_t kernel;
+};
+static_assert(sizeof(Req_cuKernelGetFunction) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuKernelGetFunction>);
+struct Rep_cuKernelGetFunction {
+  static constexpr CallId kCall = CallId::cuKernelGetFunction;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuKernelGetFunction) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuKernelGetFunction>);
+
+struct Req_cuLibraryGetGlobal {
+  static constexpr CallId kCall = CallId::cuLibraryGetGlobal;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef name;
+  std::uint64_t library;
+};
+static_assert(sizeof(Req_cuLibraryGetGlobal) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuLibraryGetGlobal>);
+struct Rep_cuLibraryGetGlobal {
+  static constexpr CallId kCall = CallId::cuLibraryGetGlobal;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+  std::uint64_t bytes;
+};
+static_assert(sizeof(Rep_cuLibraryGetGlobal) == 16);
+static_assert(std::is_trivially_copyable_v<Rep_cuLibraryGetGlobal>);
+
+struct Req_cuLibraryGetManaged {
+  static constexpr CallId kCall = CallId::cuLibraryGetManaged;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef name;
+  std::uint64_t library;
+};
+static_assert(sizeof(Req_cuLibraryGetManaged) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuLibraryGetManaged>);
+struct Rep_cuLibraryGetManaged {
+  static constexpr CallId kCall = CallId::cuLibraryGetManaged;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+  std::uint64_t bytes;
+};
+static_assert(sizeof(Rep_cuLibraryGetManaged) == 16);
+static_assert(std::is_trivially_copyable_v<Rep_cuLibraryGetManaged>);
+
+struct Req_cuKernelGetAttribute {
+  static constexpr CallId kCall = CallId::cuKernelGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t attrib;
+  std::uint8_t pad0[4];
+  std::uint64_t kernel;
+  std::uint64_t dev;
+};
+static_assert(sizeof(Req_cuKernelGetAttribute) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuKernelGetAttribute>);
+struct Rep_cuKernelGetAttribute {
+  static constexpr CallId kCall = CallId::cuKernelGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t pi;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuKernelGetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuKernelGetAttribute>);
+
+struct Req_cuKernelSetAttribute {
+  static constexpr CallId kCall = CallId::cuKernelSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t attrib;
+  std::int32_t val;
+  std::uint64_t kernel;
+  std::uint64_t dev;
+};
+static_assert(sizeof(Req_cuKernelSetAttribute) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuKernelSetAttribute>);
+struct Rep_cuKernelSetAttribute {
+  static constexpr CallId kCall = CallId::cuKernelSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuKernelSetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuKernelSetAttribute>);
+
+struct Req_cuKernelSetCacheConfig {
+  static constexpr CallId kCall = CallId::cuKernelSetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t kernel;
+  std::uint32_t config;
+  std::uint8_t pad0[4];
+  std::uint64_t dev;
+};
+static_assert(sizeof(Req_cuKernelSetCacheConfig) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuKernelSetCacheConfig>);
+struct Rep_cuKernelSetCacheConfig {
+  static constexpr CallId kCall = CallId::cuKernelSetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuKernelSetCacheConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuKernelSetCacheConfig>);
+
+struct Req_cuMemGetInfo {
+  static constexpr CallId kCall = CallId::cuMemGetInfo;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Req_cuMemGetInfo) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuMemGetInfo>);
+struct Rep_cuMemGetInfo {
+  static constexpr CallId kCall = CallId::cuMemGetInfo;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t free;
+  std::uint64_t total;
+};
+static_assert(sizeof(Rep_cuMemGetInfo) == 16);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemGetInfo>);
+
+struct Req_cuMemAlloc {
+  static constexpr CallId kCall = CallId::cuMemAlloc;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t bytesize;
+};
+static_assert(sizeof(Req_cuMemAlloc) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuMemAlloc>);
+struct Rep_cuMemAlloc {
+  static constexpr CallId kCall = CallId::cuMemAlloc;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+};
+static_assert(sizeof(Rep_cuMemAlloc) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemAlloc>);
+
+struct Req_cuMemFree {
+  static constexpr CallId kCall = CallId::cuMemFree;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+};
+static_assert(sizeof(Req_cuMemFree) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuMemFree>);
+struct Rep_cuMemFree {
+  static constexpr CallId kCall = CallId::cuMemFree;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemFree) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemFree>);
+
+struct Req_cuArrayCreate {
+  static constexpr CallId kCall = CallId::cuArrayCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pHandle;  // chosen by the client
+  CUDA_ARRAY_DESCRIPTOR pAllocateArray;
+};
+static_assert(sizeof(Req_cuArrayCreate) == 32);
+static_assert(std::is_trivially_copyable_v<Req_cuArrayCreate>);
+struct Rep_cuArrayCreate {
+  static constexpr CallId kCall = CallId::cuArrayCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuArrayCreate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuArrayCreate>);
+
+struct Req_cuArrayGetDescriptor {
+  static constexpr CallId kCall = CallId::cuArrayGetDescriptor;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hArray;
+};
+static_assert(sizeof(Req_cuArrayGetDescriptor) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuArrayGetDescriptor>);
+struct Rep_cuArrayGetDescriptor {
+  static constexpr CallId kCall = CallId::cuArrayGetDescriptor;
+  static constexpr std::size_t kBlobs = 0;
+  CUDA_ARRAY_DESCRIPTOR pArrayDescriptor;
+};
+static_assert(sizeof(Rep_cuArrayGetDescriptor) == 24);
+static_assert(std::is_trivially_copyable_v<Rep_cuArrayGetDescriptor>);
+
+struct Req_cuArrayGetMemoryRequirements {
+  static constexpr CallId kCall = CallId::cuArrayGetMemoryRequirements;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t array;
+  std::uint64_t device;
+};
+static_assert(sizeof(Req_cuArrayGetMemoryRequirements) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuArrayGetMemoryRequirements>);
+struct Rep_cuArrayGetMemoryRequirements {
+  static constexpr CallId kCall = CallId::cuArrayGetMemoryRequirements;
+  static constexpr std::size_t kBlobs = 0;
+  CUDA_ARRAY_MEMORY_REQUIREMENTS memoryRequirements;
+};
+static_assert(sizeof(Rep_cuArrayGetMemoryRequirements) == 32);
+static_assert(std::is_trivially_copyable_v<Rep_cuArrayGetMemoryRequirements>);
+
+struct Req_cuArrayDestroy {
+  static constexpr CallId kCall = CallId::cuArrayDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hArray;
+};
+static_assert(sizeof(Req_cuArrayDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuArrayDestroy>);
+struct Rep_cuArrayDestroy {
+  static constexpr CallId kCall = CallId::cuArrayDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuArrayDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuArrayDestroy>);
+
+struct Req_cuArray3DCreate {
+  static constexpr CallId kCall = CallId::cuArray3DCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pHandle;  // chosen by the client
+  CUDA_ARRAY3D_DESCRIPTOR pAllocateArray;
+};
+static_assert(sizeof(Req_cuArray3DCreate) == 48);
+static_assert(std::is_trivially_copyable_v<Req_cuArray3DCreate>);
+struct Rep_cuArray3DCreate {
+  static constexpr CallId kCall = CallId::cuArray3DCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuArray3DCreate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuArray3DCreate>);
+
+struct Req_cuArray3DGetDescriptor {
+  static constexpr CallId kCall = CallId::cuArray3DGetDescriptor;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hArray;
+};
+static_assert(sizeof(Req_cuArray3DGetDescriptor) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuArray3DGetDescriptor>);
+struct Rep_cuArray3DGetDescriptor {
+  static constexpr CallId kCall = CallId::cuArray3DGetDescriptor;
+  static constexpr std::size_t kBlobs = 0;
+  CUDA_ARRAY3D_DESCRIPTOR pArrayDescriptor;
+};
+static_assert(sizeof(Rep_cuArray3DGetDescriptor) == 40);
+static_assert(std::is_trivially_copyable_v<Rep_cuArray3DGetDescriptor>);
+
+struct Req_cuMemFreeAsync {
+  static constexpr CallId kCall = CallId::cuMemFreeAsync;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuMemFreeAsync) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuMemFreeAsync>);
+struct Rep_cuMemFreeAsync {
+  static constexpr CallId kCall = CallId::cuMemFreeAsync;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemFreeAsync) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemFreeAsync>);
+
+struct Req_cuMemAllocAsync {
+  static constexpr CallId kCall = CallId::cuMemAllocAsync;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t bytesize;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuMemAllocAsync) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuMemAllocAsync>);
+struct Rep_cuMemAllocAsync {
+  static constexpr CallId kCall = CallId::cuMemAllocAsync;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+};
+static_assert(sizeof(Rep_cuMemAllocAsync) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemAllocAsync>);
+
+struct Req_cuMemPoolTrimTo {
+  static constexpr CallId kCall = CallId::cuMemPoolTrimTo;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pool;
+  std::uint64_t minBytesToKeep;
+};
+static_assert(sizeof(Req_cuMemPoolTrimTo) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolTrimTo>);
+struct Rep_cuMemPoolTrimTo {
+  static constexpr CallId kCall = CallId::cuMemPoolTrimTo;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemPoolTrimTo) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolTrimTo>);
+
+struct Req_cuMemPoolSetAttribute {
+  static constexpr CallId kCall = CallId::cuMemPoolSetAttribute;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef value;
+  std::uint64_t pool;
+  std::uint32_t attr;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuMemPoolSetAttribute) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolSetAttribute>);
+struct Rep_cuMemPoolSetAttribute {
+  static constexpr CallId kCall = CallId::cuMemPoolSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemPoolSetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolSetAttribute>);
+
+struct Req_cuMemPoolGetAttribute {
+  static constexpr CallId kCall = CallId::cuMemPoolGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pool;
+  std::uint32_t attr;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuMemPoolGetAttribute) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolGetAttribute>);
+struct Rep_cuMemPoolGetAttribute {
+  static constexpr CallId kCall = CallId::cuMemPoolGetAttribute;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef value;
+};
+static_assert(sizeof(Rep_cuMemPoolGetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolGetAttribute>);
+
+struct Req_cuMemPoolSetAccess {
+  static constexpr CallId kCall = CallId::cuMemPoolSetAccess;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef map;
+  std::uint64_t pool;
+  std::uint64_t count;
+};
+static_assert(sizeof(Req_cuMemPoolSetAccess) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolSetAccess>);
+struct Rep_cuMemPoolSetAccess {
+  static constexpr CallId kCall = CallId::cuMemPoolSetAccess;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemPoolSetAccess) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolSetAccess>);
+
+struct Req_cuMemPoolGetAccess {
+  static constexpr CallId kCall = CallId::cuMemPoolGetAccess;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t memPool;
+  CUmemLocation location;
+};
+static_assert(sizeof(Req_cuMemPoolGetAccess) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolGetAccess>);
+struct Rep_cuMemPoolGetAccess {
+  static constexpr CallId kCall = CallId::cuMemPoolGetAccess;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuMemPoolGetAccess) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolGetAccess>);
+
+struct Req_cuMemPoolCreate {
+  static constexpr CallId kCall = CallId::cuMemPoolCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pool;  // chosen by the client
+  CUmemPoolProps poolProps;
+};
+static_assert(sizeof(Req_cuMemPoolCreate) == 96);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolCreate>);
+struct Rep_cuMemPoolCreate {
+  static constexpr CallId kCall = CallId::cuMemPoolCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemPoolCreate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolCreate>);
+
+struct Req_cuMemPoolDestroy {
+  static constexpr CallId kCall = CallId::cuMemPoolDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t pool;
+};
+static_assert(sizeof(Req_cuMemPoolDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuMemPoolDestroy>);
+struct Rep_cuMemPoolDestroy {
+  static constexpr CallId kCall = CallId::cuMemPoolDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuMemPoolDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemPoolDestroy>);
+
+struct Req_cuMemAllocFromPoolAsync {
+  static constexpr CallId kCall = CallId::cuMemAllocFromPoolAsync;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t bytesize;
+  std::uint64_t pool;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuMemAllocFromPoolAsync) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuMemAllocFromPoolAsync>);
+struct Rep_cuMemAllocFromPoolAsync {
+  static constexpr CallId kCall = CallId::cuMemAllocFromPoolAsync;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dptr;
+};
+static_assert(sizeof(Rep_cuMemAllocFromPoolAsync) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuMemAllocFromPoolAsync>);
+
+struct Req_cuStreamCreate {
+  static constexpr CallId kCall = CallId::cuStreamCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t phStream;  // chosen by the client
+  std::uint32_t Flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuStreamCreate) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamCreate>);
+struct Rep_cuStreamCreate {
+  static constexpr CallId kCall = CallId::cuStreamCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamCreate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamCreate>);
+
+struct Req_cuStreamCreateWithPriority {
+  static constexpr CallId kCall = CallId::cuStreamCreateWithPriority;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t phStream;  // chosen by the client
+  std::uint32_t flags;
+  std::int32_t priority;
+};
+static_assert(sizeof(Req_cuStreamCreateWithPriority) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamCreateWithPriority>);
+struct Rep_cuStreamCreateWithPriority {
+  static constexpr CallId kCall = CallId::cuStreamCreateWithPriority;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamCreateWithPriority) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamCreateWithPriority>);
+
+struct Req_cuStreamWaitEvent {
+  static constexpr CallId kCall = CallId::cuStreamWaitEvent;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStream;
+  std::uint64_t hEvent;
+  std::uint32_t Flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuStreamWaitEvent) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamWaitEvent>);
+struct Rep_cuStreamWaitEvent {
+  static constexpr CallId kCall = CallId::cuStreamWaitEvent;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamWaitEvent) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamWaitEvent>);
+
+struct Req_cuStreamQuery {
+  static constexpr CallId kCall = CallId::cuStreamQuery;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuStreamQuery) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamQuery>);
+struct Rep_cuStreamQuery {
+  static constexpr CallId kCall = CallId::cuStreamQuery;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamQuery) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamQuery>);
+
+struct Req_cuStreamSynchronize {
+  static constexpr CallId kCall = CallId::cuStreamSynchronize;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuStreamSynchronize) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamSynchronize>);
+struct Rep_cuStreamSynchronize {
+  static constexpr CallId kCall = CallId::cuStreamSynchronize;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamSynchronize) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamSynchronize>);
+
+struct Req_cuStreamDestroy {
+  static constexpr CallId kCall = CallId::cuStreamDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuStreamDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamDestroy>);
+struct Rep_cuStreamDestroy {
+  static constexpr CallId kCall = CallId::cuStreamDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamDestroy>);
+
+struct Req_cuStreamCopyAttributes {
+  static constexpr CallId kCall = CallId::cuStreamCopyAttributes;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dstStream;
+  std::uint64_t srcStream;
+};
+static_assert(sizeof(Req_cuStreamCopyAttributes) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamCopyAttributes>);
+struct Rep_cuStreamCopyAttributes {
+  static constexpr CallId kCall = CallId::cuStreamCopyAttributes;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamCopyAttributes) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamCopyAttributes>);
+
+struct Req_cuStreamGetAttribute {
+  static constexpr CallId kCall = CallId::cuStreamGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStream;
+  std::uint32_t attr;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuStreamGetAttribute) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamGetAttribute>);
+struct Rep_cuStreamGetAttribute {
+  static constexpr CallId kCall = CallId::cuStreamGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  CUstreamAttrValue value;
+};
+static_assert(sizeof(Rep_cuStreamGetAttribute) == 64);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamGetAttribute>);
+
+struct Req_cuStreamSetAttribute {
+  static constexpr CallId kCall = CallId::cuStreamSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStream;
+  std::uint32_t attr;
+  std::uint8_t pad0[4];
+  CUstreamAttrValue param;
+};
+static_assert(sizeof(Req_cuStreamSetAttribute) == 80);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamSetAttribute>);
+struct Rep_cuStreamSetAttribute {
+  static constexpr CallId kCall = CallId::cuStreamSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamSetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamSetAttribute>);
+
+struct Req_cuEventCreate {
+  static constexpr CallId kCall = CallId::cuEventCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t phEvent;  // chosen by the client
+  std::uint32_t Flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuEventCreate) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuEventCreate>);
+struct Rep_cuEventCreate {
+  static constexpr CallId kCall = CallId::cuEventCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuEventCreate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventCreate>);
+
+struct Req_cuEventRecord {
+  static constexpr CallId kCall = CallId::cuEventRecord;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hEvent;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuEventRecord) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuEventRecord>);
+struct Rep_cuEventRecord {
+  static constexpr CallId kCall = CallId::cuEventRecord;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuEventRecord) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventRecord>);
+
+struct Req_cuEventRecordWithFlags {
+  static constexpr CallId kCall = CallId::cuEventRecordWithFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hEvent;
+  std::uint64_t hStream;
+  std::uint32_t flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuEventRecordWithFlags) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuEventRecordWithFlags>);
+struct Rep_cuEventRecordWithFlags {
+  static constexpr CallId kCall = CallId::cuEventRecordWithFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuEventRecordWithFlags) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventRecordWithFlags>);
+
+struct Req_cuEventQuery {
+  static constexpr CallId kCall = CallId::cuEventQuery;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hEvent;
+};
+static_assert(sizeof(Req_cuEventQuery) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuEventQuery>);
+struct Rep_cuEventQuery {
+  static constexpr CallId kCall = CallId::cuEventQuery;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuEventQuery) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventQuery>);
+
+struct Req_cuEventSynchronize {
+  static constexpr CallId kCall = CallId::cuEventSynchronize;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hEvent;
+};
+static_assert(sizeof(Req_cuEventSynchronize) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuEventSynchronize>);
+struct Rep_cuEventSynchronize {
+  static constexpr CallId kCall = CallId::cuEventSynchronize;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuEventSynchronize) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventSynchronize>);
+
+struct Req_cuEventDestroy {
+  static constexpr CallId kCall = CallId::cuEventDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hEvent;
+};
+static_assert(sizeof(Req_cuEventDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuEventDestroy>);
+struct Rep_cuEventDestroy {
+  static constexpr CallId kCall = CallId::cuEventDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuEventDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventDestroy>);
+
+struct Req_cuEventElapsedTime {
+  static constexpr CallId kCall = CallId::cuEventElapsedTime;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hStart;
+  std::uint64_t hEnd;
+};
+static_assert(sizeof(Req_cuEventElapsedTime) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuEventElapsedTime>);
+struct Rep_cuEventElapsedTime {
+  static constexpr CallId kCall = CallId::cuEventElapsedTime;
+  static constexpr std::size_t kBlobs = 0;
+  float pMilliseconds;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuEventElapsedTime) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuEventElapsedTime>);
+
+struct Req_cuStreamWaitValue32 {
+  static constexpr CallId kCall = CallId::cuStreamWaitValue32;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t stream;
+  std::uint64_t addr;
+  std::uint32_t value;
+  std::uint32_t flags;
+};
+static_assert(sizeof(Req_cuStreamWaitValue32) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamWaitValue32>);
+struct Rep_cuStreamWaitValue32 {
+  static constexpr CallId kCall = CallId::cuStreamWaitValue32;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamWaitValue32) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamWaitValue32>);
+
+struct Req_cuStreamWaitValue64 {
+  static constexpr CallId kCall = CallId::cuStreamWaitValue64;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t stream;
+  std::uint64_t addr;
+  std::uint64_t value;
+  std::uint32_t flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuStreamWaitValue64) == 32);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamWaitValue64>);
+struct Rep_cuStreamWaitValue64 {
+  static constexpr CallId kCall = CallId::cuStreamWaitValue64;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamWaitValue64) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamWaitValue64>);
+
+struct Req_cuStreamWriteValue32 {
+  static constexpr CallId kCall = CallId::cuStreamWriteValue32;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t stream;
+  std::uint64_t addr;
+  std::uint32_t value;
+  std::uint32_t flags;
+};
+static_assert(sizeof(Req_cuStreamWriteValue32) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamWriteValue32>);
+struct Rep_cuStreamWriteValue32 {
+  static constexpr CallId kCall = CallId::cuStreamWriteValue32;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamWriteValue32) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamWriteValue32>);
+
+struct Req_cuStreamWriteValue64 {
+  static constexpr CallId kCall = CallId::cuStreamWriteValue64;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t stream;
+  std::uint64_t addr;
+  std::uint64_t value;
+  std::uint32_t flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuStreamWriteValue64) == 32);
+static_assert(std::is_trivially_copyable_v<Req_cuStreamWriteValue64>);
+struct Rep_cuStreamWriteValue64 {
+  static constexpr CallId kCall = CallId::cuStreamWriteValue64;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuStreamWriteValue64) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuStreamWriteValue64>);
+
+struct Req_cuFuncGetAttribute {
+  static constexpr CallId kCall = CallId::cuFuncGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t attrib;
+  std::uint8_t pad0[4];
+  std::uint64_t hfunc;
+};
+static_assert(sizeof(Req_cuFuncGetAttribute) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuFuncGetAttribute>);
+struct Rep_cuFuncGetAttribute {
+  static constexpr CallId kCall = CallId::cuFuncGetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t pi;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuFuncGetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuFuncGetAttribute>);
+
+struct Req_cuFuncSetAttribute {
+  static constexpr CallId kCall = CallId::cuFuncSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hfunc;
+  std::uint32_t attrib;
+  std::int32_t value;
+};
+static_assert(sizeof(Req_cuFuncSetAttribute) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuFuncSetAttribute>);
+struct Rep_cuFuncSetAttribute {
+  static constexpr CallId kCall = CallId::cuFuncSetAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuFuncSetAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuFuncSetAttribute>);
+
+struct Req_cuFuncSetCacheConfig {
+  static constexpr CallId kCall = CallId::cuFuncSetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hfunc;
+  std::uint32_t config;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuFuncSetCacheConfig) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuFuncSetCacheConfig>);
+struct Rep_cuFuncSetCacheConfig {
+  static constexpr CallId kCall = CallId::cuFuncSetCacheConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuFuncSetCacheConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuFuncSetCacheConfig>);
+
+struct Req_cuFuncIsLoaded {
+  static constexpr CallId kCall = CallId::cuFuncIsLoaded;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t function;
+};
+static_assert(sizeof(Req_cuFuncIsLoaded) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuFuncIsLoaded>);
+struct Rep_cuFuncIsLoaded {
+  static constexpr CallId kCall = CallId::cuFuncIsLoaded;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t state;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuFuncIsLoaded) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuFuncIsLoaded>);
+
+struct Req_cuFuncLoad {
+  static constexpr CallId kCall = CallId::cuFuncLoad;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t function;
+};
+static_assert(sizeof(Req_cuFuncLoad) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuFuncLoad>);
+struct Rep_cuFuncLoad {
+  static constexpr CallId kCall = CallId::cuFuncLoad;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuFuncLoad) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuFuncLoad>);
+
+struct Req_cuFuncSetSharedMemConfig {
+  static constexpr CallId kCall = CallId::cuFuncSetSharedMemConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hfunc;
+  std::uint32_t config;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuFuncSetSharedMemConfig) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuFuncSetSharedMemConfig>);
+struct Rep_cuFuncSetSharedMemConfig {
+  static constexpr CallId kCall = CallId::cuFuncSetSharedMemConfig;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuFuncSetSharedMemConfig) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuFuncSetSharedMemConfig>);
+
+struct Req_cuGraphCreate {
+  static constexpr CallId kCall = CallId::cuGraphCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t phGraph;  // chosen by the client
+  std::uint32_t flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuGraphCreate) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphCreate>);
+struct Rep_cuGraphCreate {
+  static constexpr CallId kCall = CallId::cuGraphCreate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphCreate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphCreate>);
+
+struct Req_cuDeviceGraphMemTrim {
+  static constexpr CallId kCall = CallId::cuDeviceGraphMemTrim;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t device;
+};
+static_assert(sizeof(Req_cuDeviceGraphMemTrim) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceGraphMemTrim>);
+struct Rep_cuDeviceGraphMemTrim {
+  static constexpr CallId kCall = CallId::cuDeviceGraphMemTrim;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuDeviceGraphMemTrim) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceGraphMemTrim>);
+
+struct Req_cuDeviceGetGraphMemAttribute {
+  static constexpr CallId kCall = CallId::cuDeviceGetGraphMemAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t device;
+  std::uint32_t attr;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuDeviceGetGraphMemAttribute) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceGetGraphMemAttribute>);
+struct Rep_cuDeviceGetGraphMemAttribute {
+  static constexpr CallId kCall = CallId::cuDeviceGetGraphMemAttribute;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef value;
+};
+static_assert(sizeof(Rep_cuDeviceGetGraphMemAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceGetGraphMemAttribute>);
+
+struct Req_cuDeviceSetGraphMemAttribute {
+  static constexpr CallId kCall = CallId::cuDeviceSetGraphMemAttribute;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef value;
+  std::uint64_t device;
+  std::uint32_t attr;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_cuDeviceSetGraphMemAttribute) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuDeviceSetGraphMemAttribute>);
+struct Rep_cuDeviceSetGraphMemAttribute {
+  static constexpr CallId kCall = CallId::cuDeviceSetGraphMemAttribute;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuDeviceSetGraphMemAttribute) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuDeviceSetGraphMemAttribute>);
+
+struct Req_cuGraphClone {
+  static constexpr CallId kCall = CallId::cuGraphClone;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t phGraphClone;  // chosen by the client
+  std::uint64_t originalGraph;
+};
+static_assert(sizeof(Req_cuGraphClone) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphClone>);
+struct Rep_cuGraphClone {
+  static constexpr CallId kCall = CallId::cuGraphClone;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphClone) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphClone>);
+
+struct Req_cuGraphGetNodes {
+  static constexpr CallId kCall = CallId::cuGraphGetNodes;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t graph;
+};
+static_assert(sizeof(Req_cuGraphGetNodes) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphGetNodes>);
+struct Rep_cuGraphGetNodes {
+  static constexpr CallId kCall = CallId::cuGraphGetNodes;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t count;
+};
+static_assert(sizeof(Rep_cuGraphGetNodes) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphGetNodes>);
+
+struct Req_cuGraphInstantiateWithFlags {
+  static constexpr CallId kCall = CallId::cuGraphInstantiateWithFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t phGraphExec;  // chosen by the client
+  std::uint64_t hGraph;
+  std::uint64_t flags;
+};
+static_assert(sizeof(Req_cuGraphInstantiateWithFlags) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphInstantiateWithFlags>);
+struct Rep_cuGraphInstantiateWithFlags {
+  static constexpr CallId kCall = CallId::cuGraphInstantiateWithFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphInstantiateWithFlags) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphInstantiateWithFlags>);
+
+struct Req_cuGraphExecGetFlags {
+  static constexpr CallId kCall = CallId::cuGraphExecGetFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hGraphExec;
+};
+static_assert(sizeof(Req_cuGraphExecGetFlags) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphExecGetFlags>);
+struct Rep_cuGraphExecGetFlags {
+  static constexpr CallId kCall = CallId::cuGraphExecGetFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t flags;
+};
+static_assert(sizeof(Rep_cuGraphExecGetFlags) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphExecGetFlags>);
+
+struct Req_cuGraphUpload {
+  static constexpr CallId kCall = CallId::cuGraphUpload;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hGraph;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuGraphUpload) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphUpload>);
+struct Rep_cuGraphUpload {
+  static constexpr CallId kCall = CallId::cuGraphUpload;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphUpload) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphUpload>);
+
+struct Req_cuGraphLaunch {
+  static constexpr CallId kCall = CallId::cuGraphLaunch;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hGraph;
+  std::uint64_t hStream;
+};
+static_assert(sizeof(Req_cuGraphLaunch) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphLaunch>);
+struct Rep_cuGraphLaunch {
+  static constexpr CallId kCall = CallId::cuGraphLaunch;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphLaunch) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphLaunch>);
+
+struct Req_cuGraphExecDestroy {
+  static constexpr CallId kCall = CallId::cuGraphExecDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hGraphExec;
+};
+static_assert(sizeof(Req_cuGraphExecDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphExecDestroy>);
+struct Rep_cuGraphExecDestroy {
+  static constexpr CallId kCall = CallId::cuGraphExecDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphExecDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphExecDestroy>);
+
+struct Req_cuGraphDestroy {
+  static constexpr CallId kCall = CallId::cuGraphDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t hGraph;
+};
+static_assert(sizeof(Req_cuGraphDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphDestroy>);
+struct Rep_cuGraphDestroy {
+  static constexpr CallId kCall = CallId::cuGraphDestroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphDestroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphDestroy>);
+
+struct Req_cuOccupancyMaxActiveBlocksPerMultiprocessor {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessor;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t func;
+  std::int32_t blockSize;
+  std::uint8_t pad0[4];
+  std::uint64_t dynamicSMemSize;
+};
+static_assert(sizeof(Req_cuOccupancyMaxActiveBlocksPerMultiprocessor) == 24);
+static_assert(std::is_trivially_copyable_v<Req_cuOccupancyMaxActiveBlocksPerMultiprocessor>);
+struct Rep_cuOccupancyMaxActiveBlocksPerMultiprocessor {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessor;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t numBlocks;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuOccupancyMaxActiveBlocksPerMultiprocessor) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuOccupancyMaxActiveBlocksPerMultiprocessor>);
+
+struct Req_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t func;
+  std::int32_t blockSize;
+  std::uint8_t pad0[4];
+  std::uint64_t dynamicSMemSize;
+  std::uint32_t flags;
+  std::uint8_t pad1[4];
+};
+static_assert(sizeof(Req_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) == 32);
+static_assert(std::is_trivially_copyable_v<Req_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags>);
+struct Rep_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t numBlocks;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags>);
+
+struct Req_cuOccupancyAvailableDynamicSMemPerBlock {
+  static constexpr CallId kCall = CallId::cuOccupancyAvailableDynamicSMemPerBlock;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t func;
+  std::int32_t numBlocks;
+  std::int32_t blockSize;
+};
+static_assert(sizeof(Req_cuOccupancyAvailableDynamicSMemPerBlock) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuOccupancyAvailableDynamicSMemPerBlock>);
+struct Rep_cuOccupancyAvailableDynamicSMemPerBlock {
+  static constexpr CallId kCall = CallId::cuOccupancyAvailableDynamicSMemPerBlock;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t dynamicSmemSize;
+};
+static_assert(sizeof(Rep_cuOccupancyAvailableDynamicSMemPerBlock) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuOccupancyAvailableDynamicSMemPerBlock>);
+
+struct Req_cuOccupancyMaxPotentialClusterSize {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxPotentialClusterSize;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef attributes;
+  std::uint64_t function;
+  std::uint32_t grid[3];
+  std::uint32_t block[3];
+  std::uint32_t shared_bytes;
+  std::uint32_t attribute_count;
+  std::uint64_t stream;
+};
+static_assert(sizeof(Req_cuOccupancyMaxPotentialClusterSize) == 56);
+static_assert(std::is_trivially_copyable_v<Req_cuOccupancyMaxPotentialClusterSize>);
+struct Rep_cuOccupancyMaxPotentialClusterSize {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxPotentialClusterSize;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t value;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuOccupancyMaxPotentialClusterSize) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuOccupancyMaxPotentialClusterSize>);
+
+struct Req_cuOccupancyMaxActiveClusters {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxActiveClusters;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef attributes;
+  std::uint64_t function;
+  std::uint32_t grid[3];
+  std::uint32_t block[3];
+  std::uint32_t shared_bytes;
+  std::uint32_t attribute_count;
+  std::uint64_t stream;
+};
+static_assert(sizeof(Req_cuOccupancyMaxActiveClusters) == 56);
+static_assert(std::is_trivially_copyable_v<Req_cuOccupancyMaxActiveClusters>);
+struct Rep_cuOccupancyMaxActiveClusters {
+  static constexpr CallId kCall = CallId::cuOccupancyMaxActiveClusters;
+  static constexpr std::size_t kBlobs = 0;
+  std::int32_t value;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuOccupancyMaxActiveClusters) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuOccupancyMaxActiveClusters>);
+
 struct Req_phos_ping {
   static constexpr CallId kCall = CallId::phos_ping;
   static constexpr std::size_t kBlobs = 0;

@@ -57,11 +57,9 @@ const tasks = {
 };
 
 function ctest(folder) {
-  const extra = reports === undefined ? [] : ['--output-junit', `${reports}/ctest.xml`];
-  return [
-    ...['ctest', '--test-dir', folder, '--output-on-failure', '--no-tests=error', '-j', '2'],
-    ...extra,
-  ];
+  const command = ['ctest', '--test-dir', folder, '--output-on-failure', '--no-tests=error'];
+  const report = reports === undefined ? [] : ['--output-junit', `${reports}/ctest.xml`];
+  return [...command, '-j', '2', ...report];
 }
 
 const [name = '', ...args] = process.argv.slice(2);

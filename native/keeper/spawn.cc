@@ -180,7 +180,7 @@ std::vector<std::string> restore_arguments(const Spec& spec, const StdioEnds& st
     if (::fcntl(fd, F_SETFD, 0) != 0) fail_child(report, kStdio);
   }
   const std::vector<char*> argv = pointers(arguments);
-  ::execv(argv[0], argv.data());
+  ::execve(argv[0], argv.data(), pointers(spec.environment).data());
   fail_child(report, kExec);
 }
 

@@ -31,7 +31,7 @@ struct Spec {
   gid_t gid = 0;
   std::vector<gid_t> groups;
   mode_t umask = 022;
-  std::vector<std::string> environment;  // NAME=VALUE
+  std::vector<std::string> environment;  // NAME=VALUE, of the program or of CRIU
   std::vector<std::string> arguments;    // run: the program; restore: CRIU and its options
   std::uint32_t hold_ms = 0;      // output waits this long for the first attachment
   std::uint32_t linger_ms = 30000;  // an exit status nobody has asked for is kept this long

@@ -9,6 +9,7 @@ import { type CpuImage, PENDING_INPUT_FILE, readCpuImage } from './cpu-image.ts'
 import {
   type Criu,
   checkMayCheckpoint,
+  criuEnvironment,
   findCriu,
   RESTORE_LOG,
   RESTORE_PID,
@@ -96,6 +97,7 @@ export async function restoreCpu(request: CpuRestoreRequest): Promise<StartedJob
           shellJob: image.shellJob,
           closeTcp: image.closeTcp,
         }),
+        criuEnvironment,
         pidFile: join(request.workDir, RESTORE_PID),
         inherit: {
           stdin: nameOf('stdin'),

@@ -193,6 +193,18 @@ export function restoreArguments(criu: Criu, restore: CriuRestore): string[] {
   ];
 }
 
+/**
+ * The whole environment of CRIU. CRIU stops a process at the end of its visit with a hardware
+ * breakpoint, which some virtual machines never deliver: the process then runs away in the middle
+ * of the dump. Fault 130 of its own test hooks makes it trace system calls instead
+ * (FI_NO_BREAKPOINTS in criu/include/fault-injection.h).
+ */
+export const criuEnvironment: Readonly<Record<string, string>> = {
+  PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin',
+  LANG: 'C',
+  CRIU_FAULT: '130',
+};
+
 interface Outcome {
   readonly ok: boolean;
   readonly how: string;
@@ -205,7 +217,7 @@ function runCriu(
   signal: AbortSignal | null,
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(criu.path, args, { stdio: 'ignore', cwd: '/' });
+    const child = spawn(criu.path, args, { stdio: 'ignore', cwd: '/', env: criuEnvironment });
     let stopped: PhosError | null = null;
     const stop = (error: PhosError) => {
       stopped ??= error;

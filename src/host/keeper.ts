@@ -39,6 +39,7 @@ export interface RunJob extends KeeperJob {
 /** How a keeper brings a tree back: CRIU's command line and what it hands over. */
 export interface RestoreJob extends KeeperJob {
   readonly criuArguments: readonly string[];
+  readonly criuEnvironment: Readonly<Record<string, string>>;
   readonly pidFile: string;
   /** CRIU's names of the ends in the image; null where the program had none. */
   readonly inherit: {
@@ -91,6 +92,10 @@ function commonPairs(job: KeeperJob): Pairs {
   ];
 }
 
+function environmentPairs(environment: Readonly<Record<string, string>>): Pairs {
+  return Object.entries(environment).map(([name, value]) => ['env', `${name}=${value}`] as const);
+}
+
 function encodePairs(pairs: Pairs): Buffer {
   for (const [name, value] of pairs) {
     if (String(value).includes('\0')) {
@@ -112,7 +117,7 @@ export function startKeeper(job: RunJob, deadlineMs: number): Promise<StartedJob
     ['cwd', job.cwd],
     ['umask', job.umask.toString(8)],
     ...job.argv.map((argument) => ['arg', argument] as const),
-    ...Object.entries(job.environment).map(([name, value]) => ['env', `${name}=${value}`] as const),
+    ...environmentPairs(job.environment),
   ];
   return launch('run', encodePairs(pairs), deadlineMs);
 }
@@ -127,6 +132,7 @@ export function restoreUnderKeeper(job: RestoreJob, deadlineMs: number): Promise
   const pairs: Pairs = [
     ...commonPairs(job),
     ...job.criuArguments.map((argument) => ['arg', argument] as const),
+    ...environmentPairs(job.criuEnvironment),
     ['pid-file', job.pidFile],
     ['inherit-stdin', job.inherit.stdin ?? ''],
     ['inherit-stdout', job.inherit.stdout ?? ''],

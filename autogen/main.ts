@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 // SPDX-License-Identifier: Apache-2.0
 /**
- * phos-autogen: `gen` writes the generated files, `gen --check` fails when one is stale. Exit codes
- * are those of phos: 2 usage, 7 the notation is not valid, 10 something differs.
+ * phos-autogen: `gen` writes the generated files, `gen --check` fails when one is stale, `import`
+ * compares the notation with the vendor's header. Exit codes are those of phos: 2 usage, 6 no such
+ * header, 7 the notation is not valid, 10 something differs.
  */
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -10,10 +11,15 @@ import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
 import { emitAll } from './emit/index.ts';
 import { compareOutputs, writeOutputs } from './gen.ts';
+import { compareWithHeader } from './import/compare.ts';
+import { readDriverHeader, readRefusedNames } from './import/header.ts';
 import { buildIr } from './ir.ts';
 import { loadNotation, NotationError } from './load.ts';
 
-const EXIT = { usage: 2, invalid: 7, differs: 10 } as const;
+const EXIT = { usage: 2, notFound: 6, invalid: 7, differs: 10 } as const;
+
+/** The version of the driver API that the notation describes. */
+const CUDA_VERSION = 13000;
 
 /** The repository's root, whether this runs from the tree or from dist/. */
 function findRoot(): string {
@@ -40,6 +46,38 @@ function runGen(root: string, check: boolean): number {
   return EXIT.differs;
 }
 
+function installedHeader(): string | null {
+  const homes = [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda', '/usr/local/cuda-13.0'];
+  const paths = homes.filter((home) => home !== undefined && home !== '').map((home) => join(home ?? '', 'include', 'cuda.h'));
+  return paths.find((path) => existsSync(path)) ?? null;
+}
+
+function runImport(root: string, given: string | null): number {
+  if (given !== null && !existsSync(given)) {
+    console.error(`phos-autogen: ${given} does not exist; give the path of a cuda.h`);
+    return EXIT.notFound;
+  }
+  const path = given ?? installedHeader();
+  if (path === null) {
+    console.error('phos-autogen: SKIPPED: no cuda.h on this machine, so the notation was NOT compared with it');
+    return 0;
+  }
+  const header = readDriverHeader(path);
+  if (header.cudaVersion !== CUDA_VERSION && given === null) {
+    console.error(`phos-autogen: SKIPPED: ${path} is of version ${header.cudaVersion}, the notation of ${CUDA_VERSION}; NOT compared`);
+    return 0;
+  }
+  const differences = compareWithHeader(buildIr(loadNotation(join(root, 'autogen', 'notation'))), header);
+  const { enums, records, functions } = header.header;
+  const refused = readRefusedNames(path);
+  console.log(`${path}, version ${header.cudaVersion}: ${header.versions.size} base names, ${functions.size} symbols, `
+    + `${enums.size} enums, ${records.size} structures and unions`);
+  console.log(`refused by cuGetProcAddress (NOT_FOUND): ${refused.map((r) => `${r.header} ${r.names.length}`).join(', ')}`);
+  for (const difference of differences) console.error(`phos-autogen: ${difference}`);
+  console.log(differences.length === 0 ? 'the notation agrees with the header' : `${differences.length} differences`);
+  return differences.length === 0 ? 0 : EXIT.differs;
+}
+
 const program = new Command('phos-autogen')
   .description('Generates what phos derives from the notation of the CUDA driver API.')
   .option('--root <folder>', 'repository to work on', (value) => resolve(value))
@@ -61,5 +99,11 @@ program
   .description('write the generated files')
   .option('--check', 'write nothing; fail when a file is stale', false)
   .action((options: { check: boolean }) => act((root) => runGen(root, options.check)));
+
+program
+  .command('import')
+  .description('compare the notation with cuda.h; skips loudly where there is none')
+  .option('--header <path>', 'the cuda.h to read; cudaTypedefs.h must lie beside it', (value) => resolve(value))
+  .action((options: { header?: string }) => act((root) => runImport(root, options.header ?? null)));
 
 program.parse();

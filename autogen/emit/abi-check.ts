@@ -5,6 +5,7 @@
  */
 import type { Ir, IrRecord } from '../ir.ts';
 import { layoutOfRecord, offsetsOfRecord } from '../layout.ts';
+import { emitPrototype } from './cuda-abi.ts';
 import { generated, type OutputFile } from './output.ts';
 
 const sizeAssert = (left: string, right: string): string => `static_assert(sizeof(${left}) == ${right});`;
@@ -49,6 +50,11 @@ export function emitAbiCheck(ir: Ir): readonly OutputFile[] {
       '}  // namespace ours',
       '',
       ...vendorAsserts(ir),
+      '',
+      '// Declared again as the notation has them: a difference from the header does not compile.',
+      'extern "C" {',
+      ...ir.driverCalls.flatMap((c) => c.versions.flatMap((v) => emitPrototype(v.symbol, v.params))),
+      '}',
       '',
       '#else',
       '#include "phos/cuda_abi.h"',

@@ -35,7 +35,7 @@ function emitEnums(ir: Ir): string[] {
   ]);
 }
 
-function emitPrototype(symbol: string, params: readonly PlainParam[]): string[] {
+export function emitPrototype(symbol: string, params: readonly PlainParam[]): string[] {
   const args = params.length === 0 ? ['void'] : params.map((p) => declare(p.type, p.name));
   return callLines(`CUresult ${symbol}`, args, ';');
 }

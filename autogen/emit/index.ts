@@ -6,6 +6,7 @@ import { emitCallIds } from './call-ids.ts';
 import { emitClientCalls } from './client-calls.ts';
 import { emitClientEntries } from './client-entries.ts';
 import { emitCodec } from './codec.ts';
+import { emitCoverage } from './coverage.ts';
 import { emitCudaAbi } from './cuda-abi.ts';
 import { emitDriverTable } from './driver-table.ts';
 import { emitErrorCodes } from './error-codes.ts';
@@ -16,7 +17,7 @@ import { emitValueChecks } from './value-checks.ts';
 
 const EMITTERS: readonly Emitter[] = [
   emitCudaAbi, emitAbiCheck, emitCallIds, emitHandleTypes, emitErrorCodes, emitDriverTable, emitCodec,
-  emitValueChecks, emitClientEntries, emitClientCalls, emitExecutorDispatch,
+  emitValueChecks, emitClientEntries, emitClientCalls, emitExecutorDispatch, emitCoverage,
 ];
 
 export function emitAll(ir: Ir): readonly OutputFile[] {

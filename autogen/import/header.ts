@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** Reads cuda.h and cudaTypedefs.h into what the notation also states, so the two can be compared. */
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type CFunctionType, type CHeader, parseHeader } from './parse.ts';
 import { type Macro, preprocess } from './preprocess.ts';
@@ -106,4 +106,23 @@ export function readDriverHeader(path: string): DriverHeader {
   }
   const version = Number(constants.get('CUDA_VERSION') ?? '0');
   return { cudaVersion: version, header: { ...header, functions }, versions, sourceSymbols, constants };
+}
+
+/** Headers beside cuda.h whose functions cuGetProcAddress of phos answers with NOT_FOUND. */
+const REFUSED = ['GL', 'EGL', 'VDPAU', 'Profiler'] as const;
+
+export interface RefusedNames {
+  readonly header: string;
+  readonly names: readonly string[];
+}
+
+/** Base names of the graphics and profiler headers; an empty list where a header is absent. */
+export function readRefusedNames(path: string): RefusedNames[] {
+  return REFUSED.map((header) => {
+    const file = join(dirname(path), `cuda${header}Typedefs.h`);
+    if (!existsSync(file)) return { header, names: [] };
+    const { callbacks } = parseHeader(preprocess(readFileSync(file, 'utf8'), INTERNAL).tokens);
+    const names = [...callbacks.keys()].map((name) => /^PFN_(cu\w+?)_v\d+/.exec(name)?.[1]).filter((name) => name !== undefined);
+    return { header, names: [...new Set(names)] };
+  });
 }

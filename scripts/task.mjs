@@ -36,7 +36,11 @@ const tasks = {
   lint: { needs: ['npm'], commands: [[bin('oxlint'), '--type-aware']], minutes: 5 },
   typecheck: { needs: ['npm'], commands: [tsc], minutes: 5 },
   layers: { needs: ['npm'], commands: [[node, 'scripts/layers.mjs']], minutes: 2 },
-  gen: { needs: ['npm'], commands: [script('autogen/main.ts', 'gen')], minutes: 5 },
+  gen: {
+    needs: ['npm'],
+    commands: [script('autogen/main.ts', 'gen'), [node, 'scripts/proto.mjs']],
+    minutes: 5,
+  },
   unused: { needs: ['npm'], commands: [[bin('knip')]], minutes: 5 },
   docs: { needs: ['npm'], commands: [[bin('typedoc')]], minutes: 5 },
   test: { needs: everything, commands: [ctest('build'), vitest('run')], minutes: 20 },

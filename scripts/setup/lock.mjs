@@ -4,7 +4,7 @@
 
 import { spawn } from 'node:child_process';
 import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { root, SetupError, say } from './step.mjs';
 
 const waitSeconds = 1200;
@@ -12,11 +12,11 @@ const waitSeconds = 1200;
 /**
  * Waits for the lock of this tree.
  *
+ * @param {string} path the file that is locked
  * @returns {Promise<() => void>} gives the lock back
  */
-export async function takeLock() {
-  mkdirSync(join(root, 'build'), { recursive: true });
-  const path = join(root, 'build', '.setup.lock');
+export async function takeLock(path = join(root, 'build', '.setup.lock')) {
+  mkdirSync(dirname(path), { recursive: true });
   const child = spawn('flock', ['-w', String(waitSeconds), path, 'sh', '-c', 'echo held; cat'], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });

@@ -80,6 +80,8 @@ export const manifestSchema = z.strictObject({
   files: z.array(imageFile),
   /** Images that this one needs, newest first, as absolute paths. Empty: it stands alone. */
   parents: z.array(z.string()),
+  /** SHA-256 of this file's JSON, without spaces and without this member. */
+  checksum: z.string().regex(/^[0-9a-f]{64}$/),
 });
 export type ImageManifest = z.output<typeof manifestSchema>;
 
@@ -88,20 +90,14 @@ export const manifestHead = z.object({ schema: z.string(), version: z.number() }
 
 /** job.json: what restore needs to bring the job back. */
 export const jobSchema = z.strictObject({
+  /** 'none': the program was not started by phos run; cpu/process.json tells the rest. */
   stdio: z.enum(['pipes', 'pty', 'none']),
   argv: z.array(z.string()),
   cwd: z.string(),
   uid: count,
   gid: count,
-  cgroup: z.string().nullable(),
-  /**
-   * Descriptors that led out of the tree to the keeper: `name` is CRIU's name for the resource
-   * (pipe:[1234] or tty[...]), `stdio` the end that takes its place.
-   */
-  ends: z.array(
-    z.strictObject({ name: z.string(), stdio: z.enum(['stdin', 'stdout', 'stderr', 'pty']) }),
-  ),
-  /** Path and content hash of the client library the program had mapped; null: none. */
+  groups: z.array(count),
+  /** Folder of the client library that the program has mapped, and its content hash; lib/ has it. */
   library: z.strictObject({ path: z.string(), hash: z.string() }).nullable(),
 });
 export type JobFile = z.output<typeof jobSchema>;

@@ -10,7 +10,8 @@ export interface Declaration {
 /** Splits `unsigned int pad[4]` into its name, its type in the canonical form, and its lengths. */
 export function parseDeclaration(text: string): Declaration {
   const match = /^(.*?[\s*])(\w+)((?:\[\d+\])*)$/.exec(text.trim());
-  if (match === null) throw new Error(`"${text}" is not a declaration such as "int *value" or "char pad[8]"`);
+  if (match === null)
+    throw new Error(`"${text}" is not a declaration such as "int *value" or "char pad[8]"`);
   const array = [...(match[3] ?? '').matchAll(/\[(\d+)\]/g)].map((m) => Number(m[1]));
   return { name: match[2] ?? '', type: (match[1] ?? '').trim(), array };
 }

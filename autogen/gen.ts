@@ -21,7 +21,11 @@ function leftOver(root: string, files: readonly OutputFile[]): string[] {
     return readdirSync(absolute, { recursive: true, withFileTypes: true })
       .filter((entry) => entry.isFile())
       .map((entry) => join(entry.parentPath, entry.name))
-      .filter((path) => !made.has(relative(root, path)) && readFileSync(path, 'utf8').slice(0, 400).includes(NOTICE));
+      .filter(
+        (path) =>
+          !made.has(relative(root, path)) &&
+          readFileSync(path, 'utf8').slice(0, 400).includes(NOTICE),
+      );
   });
 }
 
@@ -31,9 +35,11 @@ export function compareOutputs(root: string, files: readonly OutputFile[]): Diff
   for (const file of files) {
     const path = join(root, file.path);
     if (!existsSync(path)) differences.push({ path: file.path, why: 'missing' });
-    else if (readFileSync(path, 'utf8') !== file.text) differences.push({ path: file.path, why: 'stale' });
+    else if (readFileSync(path, 'utf8') !== file.text)
+      differences.push({ path: file.path, why: 'stale' });
   }
-  for (const path of leftOver(root, files)) differences.push({ path: relative(root, path), why: 'left over' });
+  for (const path of leftOver(root, files))
+    differences.push({ path: relative(root, path), why: 'left over' });
   return differences;
 }
 

@@ -5,7 +5,15 @@
  */
 import { parseDeclaration, splitType } from './ctype.ts';
 import { type Notation, NotationError } from './load.ts';
-import type { FieldNotation, FunctionNotation, InternalCommand, ParamNotation, TypeFile, VersionNotation, WireNotation } from './schema.ts';
+import type {
+  FieldNotation,
+  FunctionNotation,
+  InternalCommand,
+  ParamNotation,
+  TypeFile,
+  VersionNotation,
+  WireNotation,
+} from './schema.ts';
 
 export interface PlainParam {
   readonly name: string;
@@ -74,8 +82,23 @@ export interface Ir {
   readonly calls: readonly IrCall[];
 }
 
-const BUILT_IN = new Set(['void', 'char', 'unsigned char', 'signed char', 'short', 'unsigned short', 'int', 'unsigned int',
-  'long long', 'unsigned long long', 'size_t', 'float', 'double', 'cuuint32_t', 'cuuint64_t']);
+const BUILT_IN = new Set([
+  'void',
+  'char',
+  'unsigned char',
+  'signed char',
+  'short',
+  'unsigned short',
+  'int',
+  'unsigned int',
+  'long long',
+  'unsigned long long',
+  'size_t',
+  'float',
+  'double',
+  'cuuint32_t',
+  'cuuint64_t',
+]);
 
 /** Follows other names of a type to the one that is declared: CUdevice_v1 -> int. */
 export function resolveAlias(types: TypeFile, name: string): string {
@@ -89,8 +112,11 @@ export function resolveAlias(types: TypeFile, name: string): string {
 
 function sameType(types: TypeFile, a: string, b: string): boolean {
   const [left, right] = [splitType(a), splitType(b)];
-  return left.depth === right.depth && left.isConst === right.isConst
-    && resolveAlias(types, left.base) === resolveAlias(types, right.base);
+  return (
+    left.depth === right.depth &&
+    left.isConst === right.isConst &&
+    resolveAlias(types, left.base) === resolveAlias(types, right.base)
+  );
 }
 
 function buildVersion(types: TypeFile, call: FunctionNotation, v: VersionNotation): IrVersion {
@@ -99,8 +125,10 @@ function buildVersion(types: TypeFile, call: FunctionNotation, v: VersionNotatio
     const { name, type } = parseDeclaration(text);
     return { name, type };
   });
-  const isNewestAbi = params === undefined
-    || (params.length === newest.length && params.every((p, i) => sameType(types, p.type, newest[i]?.type ?? '')));
+  const isNewestAbi =
+    params === undefined ||
+    (params.length === newest.length &&
+      params.every((p, i) => sameType(types, p.type, newest[i]?.type ?? '')));
   return {
     since: v.since,
     symbol: v.symbol,
@@ -114,14 +142,21 @@ function buildVersion(types: TypeFile, call: FunctionNotation, v: VersionNotatio
 
 const CURRENT_CONTEXT = 'current_context';
 
-function findObject(call: { name: string; object?: string | undefined; semantics: string; params: readonly ParamNotation[] }): ParamNotation | null {
+function findObject(call: {
+  name: string;
+  object?: string | undefined;
+  semantics: string;
+  params: readonly ParamNotation[];
+}): ParamNotation | null {
   if (call.object === CURRENT_CONTEXT) return null;
   if (call.object !== undefined) {
     const named = call.params.find((p) => p.name === call.object);
-    if (named === undefined) throw new NotationError(`${call.name}: object names ${call.object}, which is no parameter`);
+    if (named === undefined)
+      throw new NotationError(`${call.name}: object names ${call.object}, which is no parameter`);
     return named;
   }
-  if (call.semantics === 'create') return call.params.find((p) => p.handle !== undefined && p.dir === 'out') ?? null;
+  if (call.semantics === 'create')
+    return call.params.find((p) => p.handle !== undefined && p.dir === 'out') ?? null;
   if (call.semantics === 'destroy' || call.semantics === 'mutate') {
     return call.params.find((p) => p.handle !== undefined && p.dir === 'in') ?? null;
   }
@@ -132,7 +167,8 @@ function buildDriverCall(types: TypeFile, f: FunctionNotation & { topic: string 
   const versions = f.versions.map((v) => buildVersion(types, f, v));
   const newest = versions.filter((v) => !v.perThread).at(-1);
   if (newest === undefined) throw new NotationError(`${f.name}: no version without flags: ptsz`);
-  if (!newest.isNewestAbi) throw new NotationError(`${f.name}: the newest version ${newest.symbol} differs from params`);
+  if (!newest.isNewestAbi)
+    throw new NotationError(`${f.name}: the newest version ${newest.symbol} differs from params`);
   const carriesStream = f.params.some((p) => p.type === 'CUstream' && p.dir === 'in');
   return {
     ...f,
@@ -188,9 +224,12 @@ function heldRecords(types: TypeFile, record: IrRecord): string[] {
 }
 
 function orderRecords(types: TypeFile): IrRecord[] {
-  const all = new Map(Object.entries(types.records).map(([name, r]) => [
-    name, { name, tag: r.tag, kind: r.kind, align: r.align ?? 0, fields: r.fields.map(buildField) },
-  ]));
+  const all = new Map(
+    Object.entries(types.records).map(([name, r]) => [
+      name,
+      { name, tag: r.tag, kind: r.kind, align: r.align ?? 0, fields: r.fields.map(buildField) },
+    ]),
+  );
   const ordered: IrRecord[] = [];
   const visiting = new Set<string>();
   const visit = (name: string): void => {
@@ -209,38 +248,59 @@ function checkUnique(kind: string, values: readonly (readonly [unknown, string])
   const seen = new Map<unknown, string>();
   for (const [value, owner] of values) {
     const other = seen.get(value);
-    if (other !== undefined) throw new NotationError(`${kind} ${String(value)} is used by ${other} and by ${owner}`);
+    if (other !== undefined)
+      throw new NotationError(`${kind} ${String(value)} is used by ${other} and by ${owner}`);
     seen.set(value, owner);
   }
 }
 
 function checkTypeExists(types: TypeFile, type: string, where: string): void {
   const { base } = splitType(type);
-  const known = BUILT_IN.has(base) || [types.opaque, types.aliases, types.callbacks, types.enums, types.records].some((s) => base in s);
+  const known =
+    BUILT_IN.has(base) ||
+    [types.opaque, types.aliases, types.callbacks, types.enums, types.records].some(
+      (s) => base in s,
+    );
   if (!known) throw new NotationError(`${where}: type ${base} is not declared in notation/types`);
 }
 
 function checkCalls(notation: Notation, calls: readonly IrCall[]): void {
   const { types } = notation;
-  checkUnique('id', calls.map((c) => [c.id, c.name]));
-  checkUnique('name', calls.map((c) => [c.name, c.name]));
-  checkUnique('symbol', calls.flatMap((c) => c.versions.map((v) => [v.symbol, c.name] as const)));
-  checkUnique('handle id', notation.handles.map((h) => [h.id, h.name]));
+  checkUnique(
+    'id',
+    calls.map((c) => [c.id, c.name]),
+  );
+  checkUnique(
+    'name',
+    calls.map((c) => [c.name, c.name]),
+  );
+  checkUnique(
+    'symbol',
+    calls.flatMap((c) => c.versions.map((v) => [v.symbol, c.name] as const)),
+  );
+  checkUnique(
+    'handle id',
+    notation.handles.map((h) => [h.id, h.name]),
+  );
   const handles = new Set(notation.handles.map((h) => h.name));
   for (const call of calls) {
     for (const p of call.params) {
       const where = `${call.name} > ${p.name}`;
       checkTypeExists(types, p.type, where);
-      if (p.handle !== undefined && !handles.has(p.handle)) throw new NotationError(`${where}: handle ${p.handle} is not in handles.yaml`);
-      if (p.dir !== 'in' && splitType(p.type).depth === 0) throw new NotationError(`${where}: dir ${p.dir} needs a pointer`);
+      if (p.handle !== undefined && !handles.has(p.handle))
+        throw new NotationError(`${where}: handle ${p.handle} is not in handles.yaml`);
+      if (p.dir !== 'in' && splitType(p.type).depth === 0)
+        throw new NotationError(`${where}: dir ${p.dir} needs a pointer`);
       for (const named of [p.enum, p.flags]) {
-        if (typeof named === 'string' && !(named in types.enums)) throw new NotationError(`${where}: ${named} is no enum`);
+        if (typeof named === 'string' && !(named in types.enums))
+          throw new NotationError(`${where}: ${named} is no enum`);
       }
     }
     for (const v of call.versions) {
       for (const p of v.params) checkTypeExists(types, p.type, `${v.symbol} > ${p.name}`);
       for (const key of Object.keys(v.adapt ?? {})) {
-        if (!call.params.some((p) => p.name === key)) throw new NotationError(`${v.symbol}: adapt names ${key}, which is no parameter`);
+        if (!call.params.some((p) => p.name === key))
+          throw new NotationError(`${v.symbol}: adapt names ${key}, which is no parameter`);
       }
     }
   }

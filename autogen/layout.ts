@@ -19,9 +19,22 @@ export interface FieldOffset {
 const POINTER: TypeLayout = { size: 8, align: 8, holdsPointer: true };
 
 const SCALARS: Readonly<Record<string, number>> = {
-  char: 1, 'unsigned char': 1, 'signed char': 1, short: 2, 'unsigned short': 2, int: 4, 'unsigned int': 4,
-  'long long': 8, 'unsigned long long': 8, size_t: 8, float: 4, double: 8,
-  uint32_t: 4, uint64_t: 8, cuuint32_t: 4, cuuint64_t: 8,
+  char: 1,
+  'unsigned char': 1,
+  'signed char': 1,
+  short: 2,
+  'unsigned short': 2,
+  int: 4,
+  'unsigned int': 4,
+  'long long': 8,
+  'unsigned long long': 8,
+  size_t: 8,
+  float: 4,
+  double: 8,
+  uint32_t: 4,
+  uint64_t: 8,
+  cuuint32_t: 4,
+  cuuint64_t: 8,
 };
 
 const roundUp = (value: number, to: number): number => Math.ceil(value / to) * to;
@@ -38,16 +51,26 @@ export function layoutOfType(ir: Ir, type: string): TypeLayout {
   return layoutOfRecord(ir, record);
 }
 
-function walk(ir: Ir, record: IrRecord, prefix: string, at: number, offsets: FieldOffset[] | null): TypeLayout {
+function walk(
+  ir: Ir,
+  record: IrRecord,
+  prefix: string,
+  at: number,
+  offsets: FieldOffset[] | null,
+): TypeLayout {
   let end = 0;
   let size = 0;
   let align = Math.max(1, record.align);
   let holdsPointer = false;
   for (const field of record.fields) {
     const path = field.name === '' ? prefix : `${prefix}${prefix === '' ? '' : '.'}${field.name}`;
-    const element = field.nested === null ? layoutOfType(ir, field.type ?? '') : walk(ir, field.nested, '', 0, null);
+    const element =
+      field.nested === null
+        ? layoutOfType(ir, field.type ?? '')
+        : walk(ir, field.nested, '', 0, null);
     const start = record.kind === 'union' ? 0 : roundUp(end, element.align);
-    if (field.nested !== null && field.array.length === 0) walk(ir, field.nested, path, at + start, offsets);
+    if (field.nested !== null && field.array.length === 0)
+      walk(ir, field.nested, path, at + start, offsets);
     if (field.name !== '') offsets?.push({ path, offset: at + start });
     end = start + element.size * field.array.reduce((a, b) => a * b, 1);
     size = Math.max(size, end);

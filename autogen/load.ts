@@ -40,14 +40,18 @@ function describePath(data: unknown, path: readonly PropertyKey[]): string {
   const words: string[] = [];
   let here: unknown = data;
   for (const key of path) {
-    here = typeof here === 'object' && here !== null ? (here as Record<PropertyKey, unknown>)[key] : undefined;
-    const named = typeof here === 'object' && here !== null && 'name' in here ? String(here.name) : null;
+    here =
+      typeof here === 'object' && here !== null
+        ? (here as Record<PropertyKey, unknown>)[key]
+        : undefined;
+    const named =
+      typeof here === 'object' && here !== null && 'name' in here ? String(here.name) : null;
     words.push(typeof key === 'number' && named !== null ? named : String(key));
   }
   return words.join(' > ');
 }
 
-/** Parses and validates one file's text. Throws NotationError naming file, place and expectation. */
+/** Parses and validates one file. Throws NotationError naming file, place and expectation. */
 export function parseNotation<T>(file: string, text: string, schema: z.ZodType<T>): T {
   const document = parseDocument(text, { uniqueKeys: true });
   const broken = document.errors[0];
@@ -69,11 +73,20 @@ function readYaml<T>(path: string, schema: z.ZodType<T>): T {
 const SPECIAL = new Set(['handles.yaml', 'internal.yaml', 'sizes.yaml', 'errors.yaml']);
 
 function yamlFiles(folder: string): string[] {
-  return readdirSync(folder).filter((file) => file.endsWith('.yaml')).sort();
+  return readdirSync(folder)
+    .filter((file) => file.endsWith('.yaml'))
+    .sort();
 }
 
 function mergeTypes(files: readonly TypeFile[]): TypeFile {
-  const merged: TypeFile = { constants: {}, opaque: {}, aliases: {}, callbacks: {}, enums: {}, records: {} };
+  const merged: TypeFile = {
+    constants: {},
+    opaque: {},
+    aliases: {},
+    callbacks: {},
+    enums: {},
+    records: {},
+  };
   const seen = new Set<string>();
   for (const file of files) {
     for (const section of Object.keys(merged) as (keyof TypeFile)[]) {
@@ -91,12 +104,18 @@ export function loadNotation(folder: string): Notation {
   const topicFiles = yamlFiles(folder)
     .filter((file) => !SPECIAL.has(file))
     .map((file) => readYaml(join(folder, file), topicFileSchema));
-  const functions = topicFiles.flatMap((file) => file.functions.map((f) => ({ ...f, topic: file.topic })));
+  const functions = topicFiles.flatMap((file) =>
+    file.functions.map((f) => ({ ...f, topic: file.topic })),
+  );
   const internal = readYaml(join(folder, 'internal.yaml'), internalFileSchema);
   return {
     functions: functions.sort((a, b) => a.id - b.id),
     topics: topicFiles.map(({ topic, title }) => ({ topic, title })),
-    types: mergeTypes(yamlFiles(join(folder, 'types')).map((file) => readYaml(join(folder, 'types', file), typeFileSchema))),
+    types: mergeTypes(
+      yamlFiles(join(folder, 'types')).map((file) =>
+        readYaml(join(folder, 'types', file), typeFileSchema),
+      ),
+    ),
     internal: internal.commands,
     exports: internal.exports,
     handles: readYaml(join(folder, 'handles.yaml'), handleFileSchema).handles,

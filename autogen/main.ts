@@ -26,7 +26,10 @@ function findRoot(): string {
   let here = dirname(fileURLToPath(import.meta.url));
   while (!existsSync(join(here, 'autogen', 'notation'))) {
     const parent = dirname(here);
-    if (parent === here) throw new Error('autogen/notation was not found above this program; run it from the repository');
+    if (parent === here)
+      throw new Error(
+        'autogen/notation was not found above this program; run it from the repository',
+      );
     here = parent;
   }
   return here;
@@ -42,13 +45,22 @@ function runGen(root: string, check: boolean): number {
   const differences = compareOutputs(root, files);
   for (const { path, why } of differences) console.error(`phos-autogen: ${path} is ${why}`);
   if (differences.length === 0) return 0;
-  console.error('phos-autogen: run `npm run gen` and commit the result; generated files are never edited');
+  console.error(
+    'phos-autogen: run `npm run gen` and commit the result; generated files are never edited',
+  );
   return EXIT.differs;
 }
 
 function installedHeader(): string | null {
-  const homes = [process.env.CUDA_HOME, process.env.CUDA_PATH, '/usr/local/cuda', '/usr/local/cuda-13.0'];
-  const paths = homes.filter((home) => home !== undefined && home !== '').map((home) => join(home ?? '', 'include', 'cuda.h'));
+  const homes = [
+    process.env.CUDA_HOME,
+    process.env.CUDA_PATH,
+    '/usr/local/cuda',
+    '/usr/local/cuda-13.0',
+  ];
+  const paths = homes
+    .filter((home) => home !== undefined && home !== '')
+    .map((home) => join(home ?? '', 'include', 'cuda.h'));
   return paths.find((path) => existsSync(path)) ?? null;
 }
 
@@ -59,22 +71,37 @@ function runImport(root: string, given: string | null): number {
   }
   const path = given ?? installedHeader();
   if (path === null) {
-    console.error('phos-autogen: SKIPPED: no cuda.h on this machine, so the notation was NOT compared with it');
+    console.error(
+      'phos-autogen: SKIPPED: no cuda.h on this machine, so the notation was NOT compared with it',
+    );
     return 0;
   }
   const header = readDriverHeader(path);
   if (header.cudaVersion !== CUDA_VERSION && given === null) {
-    console.error(`phos-autogen: SKIPPED: ${path} is of version ${header.cudaVersion}, the notation of ${CUDA_VERSION}; NOT compared`);
+    console.error(
+      `phos-autogen: SKIPPED: ${path} is of version ${header.cudaVersion}, the notation of ` +
+        `${CUDA_VERSION}; NOT compared`,
+    );
     return 0;
   }
-  const differences = compareWithHeader(buildIr(loadNotation(join(root, 'autogen', 'notation'))), header);
+  const differences = compareWithHeader(
+    buildIr(loadNotation(join(root, 'autogen', 'notation'))),
+    header,
+  );
   const { enums, records, functions } = header.header;
-  const refused = readRefusedNames(path);
-  console.log(`${path}, version ${header.cudaVersion}: ${header.versions.size} base names, ${functions.size} symbols, `
-    + `${enums.size} enums, ${records.size} structures and unions`);
-  console.log(`refused by cuGetProcAddress (NOT_FOUND): ${refused.map((r) => `${r.header} ${r.names.length}`).join(', ')}`);
+  const counts = readRefusedNames(path).map((r) => `${r.header} ${r.names.length}`);
+  console.log(
+    `${path}, version ${header.cudaVersion}: ${header.versions.size} base names, ` +
+      `${functions.size} symbols, ` +
+      `${enums.size} enums, ${records.size} structures and unions`,
+  );
+  console.log(`refused by cuGetProcAddress (NOT_FOUND): ${counts.join(', ')}`);
   for (const difference of differences) console.error(`phos-autogen: ${difference}`);
-  console.log(differences.length === 0 ? 'the notation agrees with the header' : `${differences.length} differences`);
+  console.log(
+    differences.length === 0
+      ? 'the notation agrees with the header'
+      : `${differences.length} differences`,
+  );
   return differences.length === 0 ? 0 : EXIT.differs;
 }
 
@@ -103,7 +130,9 @@ program
 program
   .command('import')
   .description('compare the notation with cuda.h; skips loudly where there is none')
-  .option('--header <path>', 'the cuda.h to read; cudaTypedefs.h must lie beside it', (value) => resolve(value))
+  .option('--header <path>', 'the cuda.h to read; cudaTypedefs.h must lie beside it', (value) =>
+    resolve(value),
+  )
   .action((options: { header?: string }) => act((root) => runImport(root, options.header ?? null)));
 
 program.parse();

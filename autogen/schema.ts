@@ -6,7 +6,16 @@
 import { z } from 'zod';
 
 export const CALL_CLASSES = ['local', 'async', 'sync', 'may-block'] as const;
-export const SEMANTICS = ['create', 'destroy', 'mutate', 'query', 'launch', 'copy', 'sync', 'local'] as const;
+export const SEMANTICS = [
+  'create',
+  'destroy',
+  'mutate',
+  'query',
+  'launch',
+  'copy',
+  'sync',
+  'local',
+] as const;
 export const CLIENT_STATES = ['generated', 'custom', 'unsupported'] as const;
 export const EXECUTOR_STATES = ['generated', 'custom', 'none'] as const;
 
@@ -20,7 +29,7 @@ export const paramSchema = z.strictObject({
   handle: handleName.optional(),
   /** A null pointer, or the zero handle, is a value that CUDA accepts here. */
   nullable: z.boolean().default(false),
-  /** `string`, or an expression in C++ over earlier parameters: elements, or bytes of a `void *`. */
+  /** `string`, or an expression in C++ over parameters: elements, or bytes of a `void *`. */
   size: z.string().min(1).optional(),
   /** The value must be an enumerator of this enum. */
   enum: identifier.optional(),
@@ -35,14 +44,19 @@ export const conditionSchema = z.strictObject({
   client_only: z.boolean().default(false),
   /** An expression in C++ over the parameters; the call is refused where it holds. */
   when: z.string().min(1),
-  error: z.string().regex(/^CUDA_ERROR_[A-Z0-9_]+$/, 'must be a CUresult').default('CUDA_ERROR_INVALID_VALUE'),
+  error: z
+    .string()
+    .regex(/^CUDA_ERROR_[A-Z0-9_]+$/, 'must be a CUresult')
+    .default('CUDA_ERROR_INVALID_VALUE'),
 });
 
 /** Fields of a request or reply in their order; see "wire" in autogen/README.md. */
-const wireItem = z.string().regex(
-  /^(u8|u16|u32|u64|i32|i64|f32|f64|handle|blob|extent|[A-Za-z_]\w*) [A-Za-z_]\w*(\[\d+\])?$/,
-  'must be a wire type and a name, such as "u32 grid[3]", "handle stream" or "blob arguments"',
-);
+const wireItem = z
+  .string()
+  .regex(
+    /^(u8|u16|u32|u64|i32|i64|f32|f64|handle|blob|extent|[A-Za-z_]\w*) [A-Za-z_]\w*(\[\d+\])?$/,
+    'must be a wire type and a name, such as "u32 grid[3]", "handle stream" or "blob arguments"',
+  );
 
 export const wireSchema = z.strictObject({
   request: z.array(wireItem).default([]),
@@ -104,9 +118,14 @@ export const typeFileSchema = z.strictObject({
   constants: z.record(identifier, z.union([z.int(), z.string()])).default({}),
   opaque: z.record(identifier, identifier).default({}),
   aliases: z.record(identifier, z.string()).default({}),
-  callbacks: z.record(identifier, z.strictObject({ result: z.string(), params: z.array(z.string()) })).default({}),
+  callbacks: z
+    .record(identifier, z.strictObject({ result: z.string(), params: z.array(z.string()) }))
+    .default({}),
   enums: z
-    .record(identifier, z.strictObject({ tag: z.string().default(''), values: z.record(identifier, z.int()) }))
+    .record(
+      identifier,
+      z.strictObject({ tag: z.string().default(''), values: z.record(identifier, z.int()) }),
+    )
     .default({}),
   records: z
     .record(

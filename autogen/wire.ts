@@ -31,22 +31,53 @@ export interface WireStruct {
 
 /** How one parameter travels. */
 export type ParamKind =
-  | 'value' | 'handle' | 'new-handle' | 'record' | 'record-pointer' | 'string' | 'array' | 'handle-array' | 'bytes'
-  | 'out-value' | 'out-record' | 'out-array' | 'out-bytes' | 'inout-value' | 'inout-record';
+  | 'value'
+  | 'handle'
+  | 'new-handle'
+  | 'record'
+  | 'record-pointer'
+  | 'string'
+  | 'array'
+  | 'handle-array'
+  | 'bytes'
+  | 'out-value'
+  | 'out-record'
+  | 'out-array'
+  | 'out-bytes'
+  | 'inout-value'
+  | 'inout-record';
 
 const FIXED: Readonly<Record<string, readonly [string, number]>> = {
-  char: ['std::uint8_t', 1], 'signed char': ['std::int8_t', 1], 'unsigned char': ['std::uint8_t', 1],
-  short: ['std::int16_t', 2], 'unsigned short': ['std::uint16_t', 2], int: ['std::int32_t', 4], 'unsigned int': ['std::uint32_t', 4],
-  'long long': ['std::int64_t', 8], 'unsigned long long': ['std::uint64_t', 8], size_t: ['std::uint64_t', 8],
-  uint32_t: ['std::uint32_t', 4], uint64_t: ['std::uint64_t', 8], cuuint32_t: ['std::uint32_t', 4], cuuint64_t: ['std::uint64_t', 8],
-  float: ['float', 4], double: ['double', 8],
+  char: ['std::uint8_t', 1],
+  'signed char': ['std::int8_t', 1],
+  'unsigned char': ['std::uint8_t', 1],
+  short: ['std::int16_t', 2],
+  'unsigned short': ['std::uint16_t', 2],
+  int: ['std::int32_t', 4],
+  'unsigned int': ['std::uint32_t', 4],
+  'long long': ['std::int64_t', 8],
+  'unsigned long long': ['std::uint64_t', 8],
+  size_t: ['std::uint64_t', 8],
+  uint32_t: ['std::uint32_t', 4],
+  uint64_t: ['std::uint64_t', 8],
+  cuuint32_t: ['std::uint32_t', 4],
+  cuuint64_t: ['std::uint64_t', 8],
+  float: ['float', 4],
+  double: ['double', 8],
 };
 
 const WIRE_TYPES: Readonly<Record<string, readonly [string, number, WireRole]>> = {
-  u8: ['std::uint8_t', 1, 'value'], u16: ['std::uint16_t', 2, 'value'], u32: ['std::uint32_t', 4, 'value'],
-  u64: ['std::uint64_t', 8, 'value'], i32: ['std::int32_t', 4, 'value'], i64: ['std::int64_t', 8, 'value'],
-  f32: ['float', 4, 'value'], f64: ['double', 8, 'value'], handle: ['std::uint64_t', 8, 'handle'],
-  blob: ['BlobRef', 8, 'blob'], extent: ['Extent', 16, 'extent'],
+  u8: ['std::uint8_t', 1, 'value'],
+  u16: ['std::uint16_t', 2, 'value'],
+  u32: ['std::uint32_t', 4, 'value'],
+  u64: ['std::uint64_t', 8, 'value'],
+  i32: ['std::int32_t', 4, 'value'],
+  i64: ['std::int64_t', 8, 'value'],
+  f32: ['float', 4, 'value'],
+  f64: ['double', 8, 'value'],
+  handle: ['std::uint64_t', 8, 'handle'],
+  blob: ['BlobRef', 8, 'blob'],
+  extent: ['Extent', 16, 'extent'],
 };
 
 function fixedOf(ir: Ir, base: string): readonly [string, number] | null {
@@ -61,8 +92,10 @@ function isRecord(ir: Ir, base: string): boolean {
 /** A record that travels as its bytes must not hold addresses of the client's own memory. */
 function checkPlain(ir: Ir, call: IrCall, p: ParamNotation, base: string): void {
   if (p.raw || call.isInternal || !layoutOfType(ir, base).holdsPointer) return;
-  throw new NotationError(`${call.name} > ${p.name}: ${base} holds pointers or handles; say raw: true if they mean the `
-    + 'same on both sides, or give the call a wire: of its own');
+  throw new NotationError(
+    `${call.name} > ${p.name}: ${base} holds pointers or handles; say raw: true if they mean the ` +
+      'same on both sides, or give the call a wire: of its own',
+  );
 }
 
 function inKind(ir: Ir, call: IrCall, p: ParamNotation): ParamKind | null {
@@ -89,12 +122,17 @@ function inKind(ir: Ir, call: IrCall, p: ParamNotation): ParamKind | null {
 
 function outKind(ir: Ir, call: IrCall, p: ParamNotation): ParamKind | null {
   const { base, depth } = splitType(p.type);
-  if (p.handle !== undefined) return call.object === p && call.semantics === 'create' ? 'new-handle' : null;
+  if (p.handle !== undefined)
+    return call.object === p && call.semantics === 'create' ? 'new-handle' : null;
   if (depth !== 1) return null;
   const inout = p.dir === 'inout';
   if (p.size !== undefined) {
     if (inout) return null;
-    return base === 'void' ? 'out-bytes' : fixedOf(ir, base) !== null || isRecord(ir, base) ? 'out-array' : null;
+    return base === 'void'
+      ? 'out-bytes'
+      : fixedOf(ir, base) !== null || isRecord(ir, base)
+        ? 'out-array'
+        : null;
   }
   if (inout && p.nullable) return null;
   if (fixedOf(ir, base) !== null) return inout ? 'inout-value' : 'out-value';
@@ -107,11 +145,21 @@ function outKind(ir: Ir, call: IrCall, p: ParamNotation): ParamKind | null {
 export function kindOfParam(ir: Ir, call: IrCall, p: ParamNotation): ParamKind {
   const kind = p.dir === 'in' ? inKind(ir, call, p) : outKind(ir, call, p);
   if (kind !== null) return kind;
-  throw new NotationError(`${call.name} > ${p.name}: how ${p.type} travels does not follow from the notation; `
-    + 'give it a size, or give the call a wire: of its own');
+  throw new NotationError(
+    `${call.name} > ${p.name}: how ${p.type} travels does not follow from the notation; ` +
+      'give it a size, or give the call a wire: of its own',
+  );
 }
 
-function field(name: string, cpp: string, size: number, role: WireRole, param: ParamNotation | null, count = 0, align = Math.min(size, 8)): WireField {
+function field(
+  name: string,
+  cpp: string,
+  size: number,
+  role: WireRole,
+  param: ParamNotation | null,
+  count = 0,
+  align = Math.min(size, 8),
+): WireField {
   return { name, cpp, size, align, count, role, param };
 }
 
@@ -130,15 +178,25 @@ function valueField(ir: Ir, p: ParamNotation): WireField {
 function requestFields(ir: Ir, call: IrCall): WireField[] {
   return call.params.flatMap((p) => {
     switch (kindOfParam(ir, call, p)) {
-      case 'string': case 'array': case 'handle-array': case 'bytes':
+      case 'string':
+      case 'array':
+      case 'handle-array':
+      case 'bytes':
         return [blobField(p)];
       case 'handle':
         return [field(p.name, 'std::uint64_t', 8, 'handle', p)];
       case 'new-handle':
         return [field(p.name, 'std::uint64_t', 8, 'new-handle', p)];
-      case 'value': case 'record': case 'record-pointer': case 'inout-value': case 'inout-record':
+      case 'value':
+      case 'record':
+      case 'record-pointer':
+      case 'inout-value':
+      case 'inout-record':
         return [valueField(ir, p)];
-      case 'out-value': case 'out-record': case 'out-array': case 'out-bytes':
+      case 'out-value':
+      case 'out-record':
+      case 'out-array':
+      case 'out-bytes':
         return [];
     }
   });
@@ -147,9 +205,13 @@ function requestFields(ir: Ir, call: IrCall): WireField[] {
 function replyFields(ir: Ir, call: IrCall): WireField[] {
   return call.params.flatMap((p) => {
     switch (kindOfParam(ir, call, p)) {
-      case 'out-array': case 'out-bytes':
+      case 'out-array':
+      case 'out-bytes':
         return [blobField(p)];
-      case 'out-value': case 'out-record': case 'inout-value': case 'inout-record':
+      case 'out-value':
+      case 'out-record':
+      case 'inout-value':
+      case 'inout-record':
         return [valueField(ir, p)];
       default:
         return [];
@@ -162,8 +224,18 @@ function parseWire(ir: Ir, call: IrCall, items: readonly string[]): WireField[] 
     const match = /^(\w+) (\w+)(?:\[(\d+)\])?$/.exec(item);
     const [type, name, count] = [match?.[1] ?? '', match?.[2] ?? '', Number(match?.[3] ?? 0)];
     const known = WIRE_TYPES[type];
-    if (known !== undefined) return field(name, known[0], known[1], known[2], null, count, type === 'blob' ? 4 : Math.min(known[1], 8));
-    if (!isRecord(ir, type)) throw new NotationError(`${call.name} > wire: ${type} is neither a wire type nor a record`);
+    if (known !== undefined)
+      return field(
+        name,
+        known[0],
+        known[1],
+        known[2],
+        null,
+        count,
+        type === 'blob' ? 4 : Math.min(known[1], 8),
+      );
+    if (!isRecord(ir, type))
+      throw new NotationError(`${call.name} > wire: ${type} is neither a wire type nor a record`);
     const { size, align } = layoutOfType(ir, type);
     return field(name, type, size, 'record', null, count, align);
   });
@@ -201,7 +273,9 @@ export function travels(call: IrCall): boolean {
 }
 
 export function requestOf(ir: Ir, call: IrCall): WireStruct {
-  return layOut(call.wire === null ? requestFields(ir, call) : parseWire(ir, call, call.wire.request));
+  return layOut(
+    call.wire === null ? requestFields(ir, call) : parseWire(ir, call, call.wire.request),
+  );
 }
 
 export function replyOf(ir: Ir, call: IrCall): WireStruct {

@@ -30,7 +30,8 @@ function elementType(p: ParamNotation): string {
 function emitByteCount(p: ParamNotation): string[] {
   return [
     `  const std::size_t bytes_${p.name} =`,
-    `      codec::array_bytes(static_cast<std::uint64_t>(${p.size ?? '0'}), sizeof(${elementType(p)}));`,
+    `      codec::array_bytes(static_cast<std::uint64_t>(${p.size ?? '0'}),`,
+    `                         sizeof(${elementType(p)}));`,
     `  if (bytes_${p.name} == SIZE_MAX) ${INVALID}`,
   ];
 }
@@ -38,15 +39,21 @@ function emitByteCount(p: ParamNotation): string[] {
 function emitHandle(p: ParamNotation, parts: Parts, isDestroyed: boolean, ir: Ir): void {
   const { base } = splitType(p.type);
   const isPointer = resolveAlias(ir.types, base) in ir.types.opaque;
-  const value = isPointer ? `reinterpret_cast<std::uint64_t>(${p.name})`
-    : p.handle === 'device' ? `static_cast<std::uint64_t>(static_cast<std::uint32_t>(${p.name}))`
+  const value = isPointer
+    ? `reinterpret_cast<std::uint64_t>(${p.name})`
+    : p.handle === 'device'
+      ? `static_cast<std::uint64_t>(static_cast<std::uint32_t>(${p.name}))`
       : `static_cast<std::uint64_t>(${p.name})`;
   const call = isDestroyed
     ? `retire_handle(HandleType::${p.handle ?? ''}, ${value}, &req_.${p.name})`
     : `handle_arg(HandleType::${p.handle ?? ''}, ${value}, ${p.nullable}, &req_.${p.name})`;
   // A handle is retired only when nothing else can refuse the call any more.
   (isDestroyed ? parts.encode : parts.checks).push(
-    `  if (const CUresult status_ =`, `          ${call};`, '      status_ != CUDA_SUCCESS) {', '    return status_;', '  }',
+    `  if (const CUresult status_ =`,
+    `          ${call};`,
+    '      status_ != CUDA_SUCCESS) {',
+    '    return status_;',
+    '  }',
   );
 }
 
@@ -54,20 +61,26 @@ function emitNewHandle(ir: Ir, p: ParamNotation, parts: Parts): void {
   const { base } = splitType(p.type);
   const isPointer = resolveAlias(ir.types, base) in ir.types.opaque;
   parts.encode.push(...attempt(`new_handle(HandleType::${p.handle ?? ''}, &req_.${p.name})`));
-  parts.decode.push(`  *${p.name} = ${isPointer ? 'reinterpret_cast' : 'static_cast'}<${base}>(req_.${p.name});`);
+  parts.decode.push(
+    `  *${p.name} = ${isPointer ? 'reinterpret_cast' : 'static_cast'}<${base}>(req_.${p.name});`,
+  );
 }
 
 function emitArray(p: ParamNotation, kind: ParamKind, parts: Parts): void {
   const count = emitByteCount(p);
-  if (kind === 'bytes' || kind === 'out-bytes') count.push(`  if (bytes_${p.name} == 0) ${INVALID}`);
+  if (kind === 'bytes' || kind === 'out-bytes')
+    count.push(`  if (bytes_${p.name} == 0) ${INVALID}`);
   parts.checks.push(...count);
-  if (!p.nullable) parts.checks.push(`  if (${p.name} == nullptr && bytes_${p.name} != 0) ${INVALID}`);
+  if (!p.nullable)
+    parts.checks.push(`  if (${p.name} == nullptr && bytes_${p.name} != 0) ${INVALID}`);
   if (kind === 'handle-array') {
     parts.encode.push(
       `  WireArray wires_${p.name};`,
       `  if (const CUresult status_ = wires_${p.name}.fill(`,
       `          HandleType::${p.handle ?? ''}, ${p.name}, bytes_${p.name} / sizeof(*${p.name}));`,
-      '      status_ != CUDA_SUCCESS) {', '    return status_;', '  }',
+      '      status_ != CUDA_SUCCESS) {',
+      '    return status_;',
+      '  }',
     );
     parts.blobs.push(`{wires_${p.name}.data(), wires_${p.name}.bytes()}`);
   } else if (kind.startsWith('out-')) {
@@ -80,8 +93,11 @@ function emitArray(p: ParamNotation, kind: ParamKind, parts: Parts): void {
 function emitParam(ir: Ir, call: IrCall, p: ParamNotation, parts: Parts): void {
   const kind = kindOfParam(ir, call, p);
   const { base, depth } = splitType(p.type);
-  if (depth > 0 && !p.nullable && p.size === undefined) parts.checks.push(`  if (${p.name} == nullptr) ${INVALID}`);
-  const values = requestOf(ir, call).fields.concat(replyOf(ir, call).fields).find((f) => f.name === p.name && f.role !== 'pad');
+  if (depth > 0 && !p.nullable && p.size === undefined)
+    parts.checks.push(`  if (${p.name} == nullptr) ${INVALID}`);
+  const values = requestOf(ir, call)
+    .fields.concat(replyOf(ir, call).fields)
+    .find((f) => f.name === p.name && f.role !== 'pad');
   switch (kind) {
     case 'handle':
       return emitHandle(p, parts, call.semantics === 'destroy' && call.object === p, ir);
@@ -97,12 +113,20 @@ function emitParam(ir: Ir, call: IrCall, p: ParamNotation, parts: Parts): void {
       parts.encode.push(`  req_.${p.name} = *${p.name};`);
       return;
     case 'string':
-      parts.checks.push(p.nullable
-        ? `  const std::size_t bytes_${p.name} = ${p.name} == nullptr ? 0 : std::strlen(${p.name}) + 1;`
-        : `  if (${p.name} == nullptr) ${INVALID}\n  const std::size_t bytes_${p.name} = std::strlen(${p.name}) + 1;`);
+      if (!p.nullable) parts.checks.push(`  if (${p.name} == nullptr) ${INVALID}`);
+      parts.checks.push(
+        `  const std::size_t bytes_${p.name} =`,
+        p.nullable
+          ? `      ${p.name} == nullptr ? 0 : std::strlen(${p.name}) + 1;`
+          : `      std::strlen(${p.name}) + 1;`,
+      );
       parts.blobs.push(`{${p.name}, bytes_${p.name}}`);
       return;
-    case 'array': case 'bytes': case 'handle-array': case 'out-array': case 'out-bytes':
+    case 'array':
+    case 'bytes':
+    case 'handle-array':
+    case 'out-array':
+    case 'out-bytes':
       return emitArray(p, kind, parts);
     case 'inout-value':
       parts.encode.push(`  req_.${p.name} = static_cast<${values?.cpp ?? ''}>(*${p.name});`);
@@ -112,21 +136,31 @@ function emitParam(ir: Ir, call: IrCall, p: ParamNotation, parts: Parts): void {
       parts.encode.push(`  req_.${p.name} = *${p.name};`);
       parts.decode.push(`  *${p.name} = rep_.${p.name};`);
       return;
-    case 'out-value': case 'out-record': {
-      const value = kind === 'out-value' ? `static_cast<${base}>(rep_.${p.name})` : `rep_.${p.name}`;
-      parts.decode.push(p.nullable ? `  if (${p.name} != nullptr) *${p.name} = ${value};` : `  *${p.name} = ${value};`);
+    case 'out-value':
+    case 'out-record': {
+      const value =
+        kind === 'out-value' ? `static_cast<${base}>(rep_.${p.name})` : `rep_.${p.name}`;
+      parts.decode.push(
+        p.nullable
+          ? `  if (${p.name} != nullptr) *${p.name} = ${value};`
+          : `  *${p.name} = ${value};`,
+      );
     }
   }
 }
 
-/** Refusals that follow from enum, flags and conditions; the same expressions serve the executor. */
+/** Refusals that follow from enum, flags and conditions; the executor makes them too. */
 function emitRefusals(ir: Ir, call: IrCall): string[] {
   const lines: string[] = [];
   for (const p of call.params) {
     const named = enumOfParam(ir, p);
     const mask = maskOfParam(ir, p);
-    if (named !== null) lines.push(`  if (!check::is_${named}(static_cast<std::int64_t>(${p.name}))) ${INVALID}`);
-    if (mask !== null) lines.push(`  if ((static_cast<std::uint64_t>(${p.name}) & ~std::uint64_t{${mask}}) != 0) ${INVALID}`);
+    if (named !== null)
+      lines.push(`  if (!check::is_${named}(static_cast<std::int64_t>(${p.name}))) ${INVALID}`);
+    if (mask !== null)
+      lines.push(
+        `  if ((static_cast<std::uint64_t>(${p.name}) & ~std::uint64_t{${mask}}) != 0) ${INVALID}`,
+      );
   }
   for (const c of call.conditions) lines.push(`  if (${c.when}) return ${c.error};`);
   return lines;
@@ -142,28 +176,48 @@ function emitSend(call: IrCall, parts: Parts): string[] {
     lines.push(`  const CUresult result_ = call_async(CallId::${call.name}, req_, ${input});`);
   } else {
     lines.push(`  codec::Rep_${call.name} rep_{};`);
-    lines.push(...callLines('  const CUresult result_ = call_sync', [
-      `CallId::${call.name}`, 'req_', input, '&rep_', parts.outBlobs.length > 0 ? 'out_' : '{}'], ';'));
+    lines.push(
+      ...callLines(
+        '  const CUresult result_ = call_sync',
+        [`CallId::${call.name}`, 'req_', input, '&rep_', parts.outBlobs.length > 0 ? 'out_' : '{}'],
+        ';',
+      ),
+    );
   }
   if (created === null && parts.decode.length === 0) return [...lines, '  return result_;'];
   lines.push('  if (result_ != CUDA_SUCCESS) {');
-  if (created !== null) lines.push(`    drop_handle(HandleType::${created.handle ?? ''}, req_.${created.name});`);
+  if (created !== null)
+    lines.push(`    drop_handle(HandleType::${created.handle ?? ''}, req_.${created.name});`);
   return [...lines, '    return result_;', '  }', ...parts.decode, '  return CUDA_SUCCESS;'];
 }
 
 function emitBody(ir: Ir, call: IrCall): string[] {
   const parts: Parts = { checks: [], encode: [], blobs: [], outBlobs: [], decode: [] };
   for (const p of call.params) emitParam(ir, call, p, parts);
-  const onlyNewHandle = parts.decode.length === 0 || (call.semantics === 'create' && parts.decode.length === 1);
+  const onlyNewHandle =
+    parts.decode.length === 0 || (call.semantics === 'create' && parts.decode.length === 1);
   if (call.class === 'async' && !(onlyNewHandle && parts.outBlobs.length === 0)) {
-    throw new NotationError(`${call.name}: class async, but it has outputs; make it sync or client: custom`);
+    throw new NotationError(
+      `${call.name}: class async, but it has outputs; make it sync or client: custom`,
+    );
   }
-  if (call.class === 'local') throw new NotationError(`${call.name}: class local needs client: custom`);
-  if (call.takesStreamMode) throw new NotationError(`${call.name}: the stream is in no parameter, so it needs client: custom`);
+  if (call.class === 'local')
+    throw new NotationError(`${call.name}: class local needs client: custom`);
+  if (call.takesStreamMode)
+    throw new NotationError(
+      `${call.name}: the stream is in no parameter, so it needs client: custom`,
+    );
   if (call.wire !== null) throw new NotationError(`${call.name}: wire: needs client: custom`);
-  const need = call.needs === 'nothing' ? [] : attempt(call.needs === 'init' ? 'require_init()' : 'require_context()');
+  const need =
+    call.needs === 'nothing'
+      ? []
+      : attempt(call.needs === 'init' ? 'require_init()' : 'require_context()');
   return [
-    ...callLines(`CUresult ${call.name}`, call.params.map((p) => declare(p.type, p.name)), ' {'),
+    ...callLines(
+      `CUresult ${call.name}`,
+      call.params.map((p) => declare(p.type, p.name)),
+      ' {',
+    ),
     ...need,
     `  codec::Req_${call.name} req_{};`,
     ...parts.checks,
@@ -215,7 +269,9 @@ class WireArray {
 
 export function emitClientCalls(ir: Ir): readonly OutputFile[] {
   const calls = ir.driverCalls.filter((c) => c.client === 'generated');
-  const usesArrays = calls.some((c) => c.params.some((p) => kindOfParam(ir, c, p) === 'handle-array'));
+  const usesArrays = calls.some((c) =>
+    c.params.some((p) => kindOfParam(ir, c, p) === 'handle-array'),
+  );
   return [
     generated('native/gen/client_calls.cc', '', [
       '#include <cstddef>',

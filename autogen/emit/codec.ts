@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 /** native/gen/codec.h: the request and the reply of every call that travels in the ring. */
 import type { Ir } from '../ir.ts';
-import { replyOf, requestOf, travels, type WireStruct } from '../wire.ts';
+import { replyOf, requestOf, travels, type WireField, type WireStruct } from '../wire.ts';
 import { generated, type OutputFile } from './output.ts';
 
-const ABOUT = `What travels for each call. A payload is the fixed part, then its blobs, each at a multiple of 8
-bytes. The fixed part opens with one BlobRef for each blob, in the order of the parameters, so
-write_payload and read_payload serve every call. Images hold requests: a change here is a change of
-the image format.`;
+const ABOUT = `What travels for each call. A payload is the fixed part, then its blobs, each at a
+multiple of 8 bytes. The fixed part opens with one BlobRef for each blob, in the order of the
+parameters, so write_payload and read_payload serve every call. Images hold requests: a change
+here is a change of the image format.`;
 
 const HELPERS = `
 // A blob, by its place from the start of the payload; offset 0 stands for a null pointer.
@@ -35,7 +35,7 @@ constexpr std::size_t array_bytes(std::uint64_t count, std::size_t element) noex
                                                     : static_cast<std::size_t>(count) * element;
 }
 
-// Bytes of a payload with these blobs. BlobT has data and size; null data stands for a null pointer.
+// Bytes of a payload with these blobs. BlobT has data and size; null data is a null pointer.
 template <class BlobT>
 std::size_t payload_bytes(std::size_t fixed_bytes, std::span<BlobT> blobs) noexcept {
   std::size_t end = fixed_bytes;
@@ -87,12 +87,17 @@ bool read_payload(const std::uint8_t* from, std::size_t bytes, void* fixed,
 }
 `.split('\n');
 
+function emitField(f: WireField): string {
+  const note = f.role === 'new-handle' ? '  // chosen by the client' : '';
+  return `  ${f.cpp} ${f.name}${f.count > 0 ? `[${f.count}]` : ''};${note}`;
+}
+
 function emitStruct(name: string, call: string, wire: WireStruct): string[] {
   return [
     `struct ${name} {`,
     `  static constexpr CallId kCall = CallId::${call};`,
     `  static constexpr std::size_t kBlobs = ${wire.blobs.length};`,
-    ...wire.fields.map((f) => `  ${f.cpp} ${f.name}${f.count > 0 ? `[${f.count}]` : ''};${f.role === 'new-handle' ? '  // chosen by the client' : ''}`),
+    ...wire.fields.map(emitField),
     '};',
     `static_assert(sizeof(${name}) == ${wire.size});`,
     `static_assert(std::is_trivially_copyable_v<${name}>);`,
@@ -100,11 +105,13 @@ function emitStruct(name: string, call: string, wire: WireStruct): string[] {
 }
 
 export function emitCodec(ir: Ir): readonly OutputFile[] {
-  const structs = ir.calls.filter(travels).flatMap((call) => [
-    '',
-    ...emitStruct(`Req_${call.name}`, call.name, requestOf(ir, call)),
-    ...emitStruct(`Rep_${call.name}`, call.name, replyOf(ir, call)),
-  ]);
+  const structs = ir.calls
+    .filter(travels)
+    .flatMap((call) => [
+      '',
+      ...emitStruct(`Req_${call.name}`, call.name, requestOf(ir, call)),
+      ...emitStruct(`Rep_${call.name}`, call.name, replyOf(ir, call)),
+    ]);
   return [
     generated('native/gen/codec.h', ABOUT, [
       '#pragma once',

@@ -4,15 +4,16 @@ import { declare, parseDeclaration, splitType } from '../ctype.ts';
 import type { Ir, IrField, IrRecord, PlainParam } from '../ir.ts';
 import { callLines, generated, type OutputFile } from './output.ts';
 
-const ABOUT = `The CUDA driver API, version 13.0: types, layouts, values and prototypes of every ABI version.
-C11 and C++. Define PHOS_CUDA_SOURCE_NAMES before including it to write programs with the names of
-the API (cuMemAlloc) where the symbol is another one (cuMemAlloc_v2), and
-CUDA_API_PER_THREAD_DEFAULT_STREAM for per-thread default streams; define PHOS_CUDA_TYPES_ONLY to
-leave the prototypes out.`;
+const ABOUT = `The CUDA driver API, version 13.0: types, layouts, values and prototypes of every
+ABI version, for C11 and C++. Define PHOS_CUDA_SOURCE_NAMES before including it to write programs
+with the names of the API (cuMemAlloc) where the symbol is another one (cuMemAlloc_v2), and
+CUDA_API_PER_THREAD_DEFAULT_STREAM for per-thread default streams; define PHOS_CUDA_TYPES_ONLY
+to leave the prototypes out.`;
 
 function emitField(field: IrField, indent: string): string[] {
   const lengths = field.array.map((n) => `[${n}]`).join('');
-  if (field.nested === null) return [`${indent}${declare(field.type ?? '', field.name)}${lengths};`];
+  if (field.nested === null)
+    return [`${indent}${declare(field.type ?? '', field.name)}${lengths};`];
   const { kind, tag, fields } = field.nested;
   return [
     `${indent}${kind}${tag === '' ? '' : ` ${tag}`} {`,
@@ -23,14 +24,22 @@ function emitField(field: IrField, indent: string): string[] {
 
 function emitRecord(record: IrRecord): string[] {
   const fields = record.fields.flatMap((f) => emitField(f, '  '));
-  if (record.align > 0) fields[0] = `  PHOS_CUDA_ALIGNAS(${record.align}) ${(fields[0] ?? '').trim()}`;
-  return [`typedef ${record.kind}${record.tag === '' ? '' : ` ${record.tag}`} {`, ...fields, `} ${record.name};`];
+  if (record.align > 0)
+    fields[0] = `  PHOS_CUDA_ALIGNAS(${record.align}) ${(fields[0] ?? '').trim()}`;
+  return [
+    `typedef ${record.kind}${record.tag === '' ? '' : ` ${record.tag}`} {`,
+    ...fields,
+    `} ${record.name};`,
+  ];
 }
 
 function emitEnums(ir: Ir): string[] {
   return Object.entries(ir.types.enums).flatMap(([name, e]) => [
     `typedef enum${e.tag === '' ? '' : ` ${e.tag}`} {`,
-    ...Object.entries(e.values).map(([key, value]) => `  ${key} = ${value > 0xffff ? `0x${value.toString(16).toUpperCase()}` : value},`),
+    ...Object.entries(e.values).map(
+      ([key, value]) =>
+        `  ${key} = ${value > 0xffff ? `0x${value.toString(16).toUpperCase()}` : value},`,
+    ),
     `} ${name};`,
   ]);
 }
@@ -41,19 +50,29 @@ export function emitPrototype(symbol: string, params: readonly PlainParam[]): st
 }
 
 function typesOfRecord(record: IrRecord): string[] {
-  return record.fields.flatMap((f) => (f.nested === null ? [splitType(f.type ?? '').base] : typesOfRecord(f.nested)));
+  return record.fields.flatMap((f) =>
+    f.nested === null ? [splitType(f.type ?? '').base] : typesOfRecord(f.nested),
+  );
 }
 
 /** Aliases, records and callbacks, each after every name that it mentions. */
 function emitDeclarations(ir: Ir): string[] {
-  const items = new Map<string, { readonly uses: readonly string[]; readonly lines: readonly string[] }>();
+  const items = new Map<
+    string,
+    { readonly uses: readonly string[]; readonly lines: readonly string[] }
+  >();
   for (const [name, type] of Object.entries(ir.types.aliases)) {
     items.set(name, { uses: [splitType(type).base], lines: [`typedef ${type} ${name};`] });
   }
-  for (const record of ir.records) items.set(record.name, { uses: typesOfRecord(record), lines: emitRecord(record) });
+  for (const record of ir.records)
+    items.set(record.name, { uses: typesOfRecord(record), lines: emitRecord(record) });
   for (const [name, c] of Object.entries(ir.types.callbacks)) {
     const params = c.params.map(parseDeclaration);
-    const lines = callLines(`typedef ${c.result} (*${name})`, params.map((p) => declare(p.type, p.name)), ';');
+    const lines = callLines(
+      `typedef ${c.result} (*${name})`,
+      params.map((p) => declare(p.type, p.name)),
+      ';',
+    );
     items.set(name, { uses: params.map((p) => splitType(p.type).base), lines });
   }
   const out: string[] = [];
@@ -74,7 +93,9 @@ function emitSourceNames(ir: Ir): string[] {
   const threaded: string[] = [];
   const legacy: string[] = [];
   for (const call of ir.driverCalls) {
-    const perThread = call.versions.find((v) => v.perThread && v.symbol.replace(/_pt[sd][sz]$/, '') === call.sourceSymbol);
+    const perThread = call.versions.find(
+      (v) => v.perThread && v.symbol.replace(/_pt[sd][sz]$/, '') === call.sourceSymbol,
+    );
     const macro = (symbol: string): string => `#define ${call.name} ${symbol}`;
     if (perThread !== undefined) {
       threaded.push(macro(perThread.symbol));
@@ -84,8 +105,14 @@ function emitSourceNames(ir: Ir): string[] {
     }
   }
   return [
-    '#ifdef PHOS_CUDA_SOURCE_NAMES', ...plain,
-    '#ifdef CUDA_API_PER_THREAD_DEFAULT_STREAM', ...threaded, '#else', ...legacy, '#endif', '#endif',
+    '#ifdef PHOS_CUDA_SOURCE_NAMES',
+    ...plain,
+    '#ifdef CUDA_API_PER_THREAD_DEFAULT_STREAM',
+    ...threaded,
+    '#else',
+    ...legacy,
+    '#endif',
+    '#endif',
   ];
 }
 
@@ -115,16 +142,45 @@ const PROLOGUE = [
 ];
 
 const EPILOGUE = [
-  '#ifdef __cplusplus', '}', '#endif', '', '#pragma GCC diagnostic pop', '', '#endif  /* PHOS_CUDA_ABI_H */',
+  '#ifdef __cplusplus',
+  '}',
+  '#endif',
+  '',
+  '#pragma GCC diagnostic pop',
+  '',
+  '#endif  /* PHOS_CUDA_ABI_H */',
 ];
 
 export function emitCudaAbi(ir: Ir): readonly OutputFile[] {
-  const constants = Object.entries(ir.types.constants).flatMap(([name, value]) => [`#ifndef ${name}`, `#define ${name} ${value}`, '#endif']);
-  const opaque = Object.entries(ir.types.opaque).map(([name, tag]) => `typedef struct ${tag} *${name};`);
-  const prototypes = ir.driverCalls.flatMap((call) => call.versions.flatMap((v) => emitPrototype(v.symbol, v.params)));
+  const constants = Object.entries(ir.types.constants).flatMap(([name, value]) => [
+    `#ifndef ${name}`,
+    `#define ${name} ${value}`,
+    '#endif',
+  ]);
+  const opaque = Object.entries(ir.types.opaque).map(
+    ([name, tag]) => `typedef struct ${tag} *${name};`,
+  );
+  const prototypes = ir.driverCalls.flatMap((call) =>
+    call.versions.flatMap((v) => emitPrototype(v.symbol, v.params)),
+  );
   const lines = [
-    ...PROLOGUE, '', ...constants, '', ...opaque, '', ...emitEnums(ir), '', ...emitDeclarations(ir), '',
-    '#ifndef PHOS_CUDA_TYPES_ONLY', ...prototypes, '#endif', '', ...emitSourceNames(ir), '', ...EPILOGUE,
+    ...PROLOGUE,
+    '',
+    ...constants,
+    '',
+    ...opaque,
+    '',
+    ...emitEnums(ir),
+    '',
+    ...emitDeclarations(ir),
+    '',
+    '#ifndef PHOS_CUDA_TYPES_ONLY',
+    ...prototypes,
+    '#endif',
+    '',
+    ...emitSourceNames(ir),
+    '',
+    ...EPILOGUE,
   ];
   return [generated('native/include/phos/cuda_abi.h', ABOUT, lines)];
 }

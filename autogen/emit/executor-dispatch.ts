@@ -5,10 +5,16 @@ import { type Ir, type IrCall, resolveAlias } from '../ir.ts';
 import { NotationError } from '../load.ts';
 import type { ParamNotation } from '../schema.ts';
 import { kindOfParam, replyOf } from '../wire.ts';
+import { EXECUTOR_SUPPORT } from './executor-support.ts';
 import { callLines, generated, type OutputFile } from './output.ts';
 import { enumOfParam, maskOfParam } from './value-checks.ts';
 
-const broken = (what: string): string => `return refuse(session_, reply_, kCall, "${what}");`;
+/** Refuses the command where the condition holds. */
+const refuseIf = (condition: string, what: string): string[] => [
+  `  if (${condition}) {`,
+  `    return refuse(session_, reply_, kCall, "${what}");`,
+  '  }',
+];
 
 interface HandlerParts {
   readonly decode: string[];
@@ -21,7 +27,9 @@ interface HandlerParts {
 
 function fromVoid(ir: Ir, type: string, value: string): string {
   const isPointer = resolveAlias(ir.types, type) in ir.types.opaque;
-  return isPointer ? `static_cast<${type}>(${value})` : `static_cast<${type}>(reinterpret_cast<std::uintptr_t>(${value}))`;
+  return isPointer
+    ? `static_cast<${type}>(${value})`
+    : `static_cast<${type}>(reinterpret_cast<std::uintptr_t>(${value}))`;
 }
 
 function toVoid(ir: Ir, type: string, value: string): string {
@@ -37,7 +45,10 @@ function decodeHandle(ir: Ir, p: ParamNotation, parts: HandlerParts): void {
     );
     return;
   }
-  const type = p.handle === 'function' ? `function_or_kernel(req_.${p.name})` : `HandleType::${p.handle ?? ''}`;
+  const type =
+    p.handle === 'function'
+      ? `function_or_kernel(req_.${p.name})`
+      : `HandleType::${p.handle ?? ''}`;
   parts.decode.push(
     `  void* real_${p.name} = nullptr;`,
     '  if (const CUresult status_ =',
@@ -53,56 +64,93 @@ function decodeHandle(ir: Ir, p: ParamNotation, parts: HandlerParts): void {
 function decodeValue(ir: Ir, p: ParamNotation, parts: HandlerParts): void {
   const named = enumOfParam(ir, p);
   const mask = maskOfParam(ir, p);
-  if (named !== null) parts.decode.push(`  if (!check::is_${named}(static_cast<std::int64_t>(req_.${p.name}))) ${broken(`${p.name} is no ${named}`)}`);
-  if (mask !== null) parts.decode.push(`  if ((std::uint64_t{req_.${p.name}} & ~std::uint64_t{${mask}}) != 0) ${broken(`${p.name} has unknown bits`)}`);
+  const value = `req_.${p.name}`;
+  if (named !== null) {
+    const test = `!check::is_${named}(static_cast<std::int64_t>(${value}))`;
+    parts.decode.push(...refuseIf(test, `${p.name} is no ${named}`));
+  }
+  if (mask !== null) {
+    const test = `(std::uint64_t{${value}} & ~std::uint64_t{${mask}}) != 0`;
+    parts.decode.push(...refuseIf(test, `${p.name} has unknown bits`));
+  }
   parts.decode.push(`  const auto ${p.name} = static_cast<${p.type}>(req_.${p.name});`);
 }
 
-function pointerTo(p: ParamNotation, element: string, expression: string): string {
+/** The blob as the driver takes it; the driver's own prototypes are not always const. */
+function viewAs(p: ParamNotation, element: string): string {
   const { isConst } = splitType(p.type);
-  return isConst ? `reinterpret_cast<const ${element}*>(${expression})`
-    : `reinterpret_cast<${element}*>(const_cast<std::uint8_t*>(${expression}))`;
+  const view = `blob_${p.name}`;
+  const writable = isConst ? view : `const_cast<std::uint8_t*>(${view})`;
+  if (element === 'void') return writable;
+  return `reinterpret_cast<${isConst ? 'const ' : ''}${element}*>(${writable})`;
 }
 
-function decodeBlob(p: ParamNotation, kind: string, parts: HandlerParts): void {
+function findBlob(p: ParamNotation, optional: boolean): string[] {
+  return [
+    `  const std::uint8_t* blob_${p.name} = nullptr;`,
+    ...refuseIf(
+      `!find_blob(command_, req_.${p.name}, ${optional}, &blob_${p.name})`,
+      `${p.name} lies outside the payload`,
+    ),
+  ];
+}
+
+function decodeString(p: ParamNotation, parts: HandlerParts): void {
+  const terminated = `is_terminated(blob_${p.name}, req_.${p.name}.bytes)`;
+  parts.decode.push(
+    ...findBlob(p, p.nullable),
+    ...refuseIf(`blob_${p.name} != nullptr && !${terminated}`, `${p.name} is not terminated`),
+    '  // SAFETY: the text lies in the payload and ends there.',
+    `  const char* const ${p.name} =`,
+    `      ${viewAs(p, 'char')};`,
+  );
+}
+
+function byteCount(p: ParamNotation, name: string, unit: string): string[] {
+  return [
+    `  const std::size_t ${name}_${p.name} =`,
+    `      codec::array_bytes(static_cast<std::uint64_t>(${p.size ?? '0'}), ${unit});`,
+  ];
+}
+
+function decodeHandles(p: ParamNotation, parts: HandlerParts): void {
   const { base, isConst } = splitType(p.type);
-  const element = kind === 'string' ? 'char' : base;
-  const view = `blob_${p.name}`;
-  const optional = kind !== 'string' || p.nullable;
-  parts.decode.push(`  const std::uint8_t* ${view} = nullptr;`);
-  parts.decode.push(`  if (!find_blob(command_, req_.${p.name}, ${optional}, &${view})) ${broken(`${p.name} lies outside the payload`)}`);
-  if (kind === 'string') {
-    parts.decode.push(`  if (${view} != nullptr && !is_terminated(${view}, req_.${p.name}.bytes)) ${broken(`${p.name} is not terminated`)}`);
-  } else {
-    const unit = kind === 'handle-array' ? 'sizeof(std::uint64_t)' : base === 'void' ? '1' : `sizeof(${element})`;
-    parts.decode.push(
-      `  if (${view} != nullptr || (${p.size ?? '0'}) != 0) {`,
-      `    const std::size_t expected_ = codec::array_bytes(static_cast<std::uint64_t>(${p.size ?? '0'}), ${unit});`,
-      `    if (${p.nullable ? `${view} != nullptr && ` : ''}req_.${p.name}.bytes != expected_) ${broken(`${p.name} has a wrong size`)}`,
-      '  }',
-    );
-  }
-  if (kind === 'handle-array') {
-    parts.decode.push(
-      `  std::vector<${element}> items_${p.name};`,
-      `  if (const CUresult status_ = resolve_all(session_, HandleType::${p.handle ?? ''}, ${view},`,
-      `                                           req_.${p.name}.bytes, &items_${p.name});`,
-      '      status_ != CUDA_SUCCESS) {', '    return reply_.finish(status_);', '  }',
-      `  ${isConst ? `const ${element}* const` : `${element}* const`} ${p.name} = items_${p.name}.empty() ? nullptr : items_${p.name}.data();`,
-    );
-    return;
-  }
-  const type = base === 'void' ? 'void' : element;
-  parts.decode.push(`  // SAFETY: find_blob checked place, size and alignment.`);
-  parts.decode.push(`  ${isConst ? 'const ' : ''}${type}* const ${p.name} =`, `      ${pointerTo(p, type, view).replace(/reinterpret_cast<const void\*>\((.*)\)/, '$1').replace(/reinterpret_cast<void\*>\((.*)\)$/, '$1')};`);
+  const items = `items_${p.name}`;
+  parts.decode.push(
+    `  std::vector<${base}> ${items};`,
+    '  if (const CUresult status_ =',
+    `          resolve_all(session_, HandleType::${p.handle ?? ''}, blob_${p.name},`,
+    `                      req_.${p.name}.bytes, &${items});`,
+    '      status_ != CUDA_SUCCESS) {',
+    '    return reply_.finish(status_);',
+    '  }',
+    `  ${isConst ? 'const ' : ''}${base}* const ${p.name} =`,
+    `      ${items}.empty() ? nullptr : ${items}.data();`,
+  );
+}
+
+function decodeArray(p: ParamNotation, isHandles: boolean, parts: HandlerParts): void {
+  const { base, isConst } = splitType(p.type);
+  const unit = isHandles ? 'sizeof(std::uint64_t)' : base === 'void' ? '1' : `sizeof(${base})`;
+  const given = p.nullable ? `blob_${p.name} != nullptr && ` : '';
+  parts.decode.push(
+    ...findBlob(p, true),
+    ...byteCount(p, 'expected', unit),
+    ...refuseIf(`${given}req_.${p.name}.bytes != expected_${p.name}`, `${p.name} has a wrong size`),
+  );
+  if (isHandles) return decodeHandles(p, parts);
+  parts.decode.push(
+    '  // SAFETY: find_blob checked place and alignment, and the size is the expected one.',
+    `  ${isConst ? 'const ' : ''}${base}* const ${p.name} =`,
+    `      ${viewAs(p, base)};`,
+  );
 }
 
 function outBlob(p: ParamNotation, parts: HandlerParts): void {
   const { base } = splitType(p.type);
   const element = base === 'void' ? 'std::uint64_t' : base;
-  const unit = base === 'void' ? '1' : `sizeof(${base})`;
   parts.decode.push(
-    `  const std::size_t bytes_${p.name} = codec::array_bytes(static_cast<std::uint64_t>(${p.size ?? '0'}), ${unit});`,
+    ...byteCount(p, 'bytes', base === 'void' ? '1' : `sizeof(${base})`),
     `  if (bytes_${p.name} > kMaxOutputBytes) return reply_.finish(CUDA_ERROR_INVALID_VALUE);`,
     `  std::vector<${element}> items_${p.name}(bytes_${p.name} / sizeof(${element}) + 1);`,
     `  ${base}* const ${p.name} = items_${p.name}.data();`,
@@ -125,34 +173,52 @@ function decodeParam(ir: Ir, call: IrCall, p: ParamNotation, parts: HandlerParts
       parts.decode.push(`  const ${p.type} ${p.name} = req_.${p.name};`);
       return p.name;
     case 'record-pointer':
-      parts.decode.push(`  ${base} value_${p.name} = req_.${p.name};`, `  ${base}* const ${p.name} = &value_${p.name};`);
+      parts.decode.push(
+        `  ${base} value_${p.name} = req_.${p.name};`,
+        `  ${base}* const ${p.name} = &value_${p.name};`,
+      );
       return p.name;
-    case 'string': case 'array': case 'bytes': case 'handle-array':
-      decodeBlob(p, kind, parts);
+    case 'string':
+      decodeString(p, parts);
       return p.name;
-    case 'out-array': case 'out-bytes':
+    case 'array':
+    case 'bytes':
+    case 'handle-array':
+      decodeArray(p, kind === 'handle-array', parts);
+      return p.name;
+    case 'out-array':
+    case 'out-bytes':
       outBlob(p, parts);
       return p.name;
     case 'new-handle':
       parts.decode.push(`  ${base} made_${p.name}{};`);
       return `&made_${p.name}`;
-    case 'inout-value': case 'inout-record':
-      parts.decode.push(`  ${base} value_${p.name} = ${kind === 'inout-value' ? `static_cast<${base}>(req_.${p.name})` : `req_.${p.name}`};`);
-      parts.decode.push(`  ${base}* const ${p.name} = &value_${p.name};`);
+    case 'inout-value':
+    case 'inout-record': {
+      const sent =
+        kind === 'inout-value' ? `static_cast<${base}>(req_.${p.name})` : `req_.${p.name}`;
+      parts.decode.push(`  ${base} value_${p.name} = ${sent};`);
       break;
-    case 'out-value': case 'out-record':
-      parts.decode.push(`  ${base} value_${p.name}{};`, `  ${base}* const ${p.name} = &value_${p.name};`);
+    }
+    case 'out-value':
+    case 'out-record':
+      parts.decode.push(`  ${base} value_${p.name}{};`);
       break;
   }
+  parts.decode.push(`  ${base}* const ${p.name} = &value_${p.name};`);
   const cpp = replyOf(ir, call).fields.find((f) => f.name === p.name)?.cpp ?? '';
-  const plain = kind === 'out-record' || kind === 'inout-record';
-  parts.replyFields.push(`  rep_.${p.name} = ${plain ? `value_${p.name}` : `static_cast<${cpp}>(${isEnum ? `static_cast<std::int64_t>(value_${p.name})` : `value_${p.name}`})`};`);
+  const value = isEnum ? `static_cast<std::int64_t>(value_${p.name})` : `value_${p.name}`;
+  const isRecord = kind === 'out-record' || kind === 'inout-record';
+  parts.replyFields.push(
+    `  rep_.${p.name} = ${isRecord ? `value_${p.name}` : `static_cast<${cpp}>(${value})`};`,
+  );
   return p.name;
 }
 
 /** What the session is told after the driver has done it. */
 function emitBookkeeping(ir: Ir, call: IrCall, parts: HandlerParts): string[] {
-  if (call.onCurrentContext) return ['  session_.mutate(HandleType::context, command_.context(), command_);'];
+  if (call.onCurrentContext)
+    return ['  session_.mutate(HandleType::context, command_.context(), command_);'];
   const object = call.object;
   if (object === null) return [];
   if (call.semantics === 'create') {
@@ -160,16 +226,31 @@ function emitBookkeeping(ir: Ir, call: IrCall, parts: HandlerParts): string[] {
     const { base } = splitType(object.type);
     return [
       `  const std::uint64_t parents_[] = {${[...context, ...parts.parents].join(', ') || '0'}};`,
-      ...callLines('  session_.create', [`HandleType::${object.handle ?? ''}`, `req_.${object.name}`,
-        toVoid(ir, base, `made_${object.name}`), 'command_', 'parents_'], ';'),
+      ...callLines(
+        '  session_.create',
+        [
+          `HandleType::${object.handle ?? ''}`,
+          `req_.${object.name}`,
+          toVoid(ir, base, `made_${object.name}`),
+          'command_',
+          'parents_',
+        ],
+        ';',
+      ),
     ];
   }
-  const type = object.handle === 'function' ? `function_or_kernel(req_.${object.name})` : `HandleType::${object.handle ?? ''}`;
-  if (call.semantics === 'mutate') return [`  session_.mutate(${type}, req_.${object.name}, command_);`];
+  const type =
+    object.handle === 'function'
+      ? `function_or_kernel(req_.${object.name})`
+      : `HandleType::${object.handle ?? ''}`;
+  if (call.semantics === 'mutate')
+    return [`  session_.mutate(${type}, req_.${object.name}, command_);`];
   if (call.semantics === 'destroy') {
     return [
       `  if (const CUresult status_ = session_.destroy(${type}, req_.${object.name});`,
-      '      status_ != CUDA_SUCCESS) {', '    return reply_.finish(status_);', '  }',
+      '      status_ != CUDA_SUCCESS) {',
+      '    return reply_.finish(status_);',
+      '  }',
     ];
   }
   return [];
@@ -177,114 +258,84 @@ function emitBookkeeping(ir: Ir, call: IrCall, parts: HandlerParts): string[] {
 
 function emitHandler(ir: Ir, call: IrCall): string[] {
   if (call.wire !== null) throw new NotationError(`${call.name}: wire: needs executor: custom`);
-  const parts: HandlerParts = { decode: [], outputs: [], parents: [], replyFields: [], outBlobs: [] };
+  const parts: HandlerParts = {
+    decode: [],
+    outputs: [],
+    parents: [],
+    replyFields: [],
+    outBlobs: [],
+  };
   // Sizes are expressions over other parameters, so what they speak of is decoded first.
   const sized = (p: ParamNotation): boolean => p.size !== undefined;
-  const argOf = new Map([...call.params.filter((p) => !sized(p)), ...call.params.filter(sized)]
-    .map((p) => [p.name, decodeParam(ir, call, p, parts)]));
+  const argOf = new Map(
+    [...call.params.filter((p) => !sized(p)), ...call.params.filter(sized)].map((p) => [
+      p.name,
+      decodeParam(ir, call, p, parts),
+    ]),
+  );
   const args = call.params.map((p) => argOf.get(p.name) ?? p.name);
-  const conditions = call.conditions.filter((c) => !c.client_only).map((c) => `  if (${c.when}) return reply_.finish(${c.error});`);
+  const conditions = call.conditions
+    .filter((c) => !c.client_only)
+    .map((c) => `  if (${c.when}) return reply_.finish(${c.error});`);
   const hasReply = parts.replyFields.length > 0 || parts.outBlobs.length > 0;
-  const usesRequest = [...parts.decode, ...emitBookkeeping(ir, call, parts)].some((l) => l.includes('req_.'));
+  const usesRequest = [...parts.decode, ...emitBookkeeping(ir, call, parts)].some((l) =>
+    l.includes('req_.'),
+  );
   return [
     `void handle_${call.name}(Session& session_, const Command& command_, Reply& reply_) {`,
     `  constexpr CallId kCall = CallId::${call.name};`,
     `  const auto* const sent_ = command_.as<codec::Req_${call.name}>();`,
-    `  if (sent_ == nullptr) ${broken('the request is too short')}`,
+    `  if (sent_ == nullptr) {`,
+    '    return refuse(session_, reply_, kCall, "the request is too short");',
+    '  }',
     ...(usesRequest ? [`  const codec::Req_${call.name}& req_ = *sent_;`] : []),
     ...parts.decode,
     ...conditions,
     ...callLines(`  const CUresult result_ = session_.driver().${call.name}`, args, ';'),
     '  if (result_ != CUDA_SUCCESS) return reply_.finish(result_);',
     ...emitBookkeeping(ir, call, parts),
-    ...(hasReply ? [
-      `  codec::Rep_${call.name} rep_{};`,
-      ...parts.replyFields,
-      ...(parts.outBlobs.length === 0 ? ['  reply_.finish(CUDA_SUCCESS, &rep_, sizeof(rep_));'] : [
-        `  const Part parts_[] = {${parts.outBlobs.join(', ')}};`,
-        '  finish_with(reply_, &rep_, sizeof(rep_), parts_);',
-      ]),
-    ] : ['  reply_.finish(CUDA_SUCCESS);']),
+    ...(hasReply
+      ? [
+          `  codec::Rep_${call.name} rep_{};`,
+          ...parts.replyFields,
+          ...(parts.outBlobs.length === 0
+            ? ['  reply_.finish(CUDA_SUCCESS, &rep_, sizeof(rep_));']
+            : [
+                `  const Part parts_[] = {${parts.outBlobs.join(', ')}};`,
+                '  finish_with(reply_, &rep_, sizeof(rep_), parts_);',
+              ]),
+        ]
+      : ['  reply_.finish(CUDA_SUCCESS);']),
     '}',
     '',
   ];
 }
 
-const SUPPORT = `// A part of a reply that follows its fixed part.
-struct Part {
-  const void* data;
-  std::size_t size;
-};
-
-constexpr std::size_t kMaxOutputBytes = kReplyInlineBytes / 2;
-
-void refuse(Session& session, Reply& reply, CallId call, const char* what) {
-  session.protocol_error(call, what);
-  reply.finish(CUDA_ERROR_INVALID_VALUE);
-}
-
-// The driver takes a kernel of a library wherever it takes a function.
-[[maybe_unused]] HandleType function_or_kernel(std::uint64_t wire) noexcept {
-  const bool is_kernel =
-      is_handle(wire) && handle_type(wire) == static_cast<std::uint8_t>(HandleType::kernel);
-  return is_kernel ? HandleType::kernel : HandleType::function;
-}
-
-[[maybe_unused]] bool find_blob(const Command& command, codec::BlobRef ref, bool optional,
-                                const std::uint8_t** view) noexcept {
-  if (ref.offset == 0) return optional && ref.bytes == 0;
-  if (ref.offset % codec::kBlobAlign != 0) return false;
-  *view = command.blob(ref.offset, ref.bytes);
-  return *view != nullptr;
-}
-
-[[maybe_unused]] bool is_terminated(const std::uint8_t* text, std::size_t bytes) noexcept {
-  return bytes != 0 && text[bytes - 1] == 0;
-}
-
-template <class T>
-CUresult resolve_all(Session& session, HandleType type, const std::uint8_t* wires,
-                     std::size_t bytes, std::vector<T>* items) {
-  items->resize(wires == nullptr ? 0 : bytes / sizeof(std::uint64_t));
-  for (std::size_t i = 0; i < items->size(); ++i) {
-    std::uint64_t wire = 0;
-    std::memcpy(&wire, wires + i * sizeof(wire), sizeof(wire));
-    void* real = nullptr;
-    const CUresult status = session.resolve(type, wire, false, &real);
-    if (status != CUDA_SUCCESS) return status;
-    // SAFETY: handles of the driver are as wide as pointers; the session keeps them as such.
-    std::memcpy(&(*items)[i], &real, sizeof(T));
-  }
-  return CUDA_SUCCESS;
-}
-
-[[maybe_unused]] void finish_with(Reply& reply, const void* fixed, std::size_t fixed_bytes,
-                                  std::span<const Part> parts) {
-  alignas(codec::kBlobAlign) std::uint8_t buffer[kReplyInlineBytes];
-  const std::size_t bytes = codec::payload_bytes(fixed_bytes, parts);
-  if (bytes > sizeof(buffer)) return reply.finish(CUDA_ERROR_INVALID_VALUE);
-  codec::write_payload(buffer, fixed, fixed_bytes, parts);
-  reply.finish(CUDA_SUCCESS, buffer, bytes);
-}
-`.split('\n');
-
 function emitHandlersHeader(ir: Ir): OutputFile {
-  return generated('native/gen/executor_handlers.h', 'Hand-written handlers of the executor, and the way from an id to its handler.', [
-    '#pragma once',
-    '',
-    '#include "executor/command.h"',
-    '#include "gen/call_ids.h"',
-    '',
-    'namespace phos::executor {',
-    '',
-    '// Null for an id that no command may have.',
-    'Handler handler_for(CallId id) noexcept;',
-    '',
-    '// Hand-written in native/executor. A saved command is given to the same handler at restore.',
-    ...ir.calls.filter((c) => c.executor === 'custom').map((c) => `void handle_${c.name}(Session& session, const Command& command, Reply& reply);`),
-    '',
-    '}  // namespace phos::executor',
-  ]);
+  return generated(
+    'native/gen/executor_handlers.h',
+    'Hand-written handlers of the executor, and the way from an id to its handler.',
+    [
+      '#pragma once',
+      '',
+      '#include "executor/command.h"',
+      '#include "gen/call_ids.h"',
+      '',
+      'namespace phos::executor {',
+      '',
+      '// Null for an id that no command may have.',
+      'Handler handler_for(CallId id) noexcept;',
+      '',
+      '// Hand-written in native/executor. A saved command goes to the same handler at restore.',
+      ...ir.calls
+        .filter((c) => c.executor === 'custom')
+        .map(
+          (c) => `void handle_${c.name}(Session& session, const Command& command, Reply& reply);`,
+        ),
+      '',
+      '}  // namespace phos::executor',
+    ],
+  );
 }
 
 export function emitExecutorDispatch(ir: Ir): readonly OutputFile[] {
@@ -311,11 +362,13 @@ export function emitExecutorDispatch(ir: Ir): readonly OutputFile[] {
       'namespace phos::executor {',
       'namespace {',
       '',
-      ...SUPPORT,
+      ...EXECUTOR_SUPPORT,
       ...handled.filter((c) => c.executor === 'generated').flatMap((c) => emitHandler(ir, c)),
       'constexpr std::array<Handler, std::size_t{kMaxCallId} + 1> make_table() {',
       '  std::array<Handler, std::size_t{kMaxCallId} + 1> table{};',
-      ...handled.map((c) => `  table[static_cast<std::size_t>(CallId::${c.name})] = &handle_${c.name};`),
+      ...handled.map(
+        (c) => `  table[static_cast<std::size_t>(CallId::${c.name})] = &handle_${c.name};`,
+      ),
       '  return table;',
       '}',
       '',

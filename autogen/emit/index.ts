@@ -16,8 +16,18 @@ import type { Emitter, OutputFile } from './output.ts';
 import { emitValueChecks } from './value-checks.ts';
 
 const EMITTERS: readonly Emitter[] = [
-  emitCudaAbi, emitAbiCheck, emitCallIds, emitHandleTypes, emitErrorCodes, emitDriverTable, emitCodec,
-  emitValueChecks, emitClientEntries, emitClientCalls, emitExecutorDispatch, emitCoverage,
+  emitCudaAbi,
+  emitAbiCheck,
+  emitCallIds,
+  emitHandleTypes,
+  emitErrorCodes,
+  emitDriverTable,
+  emitCodec,
+  emitValueChecks,
+  emitClientEntries,
+  emitClientCalls,
+  emitExecutorDispatch,
+  emitCoverage,
 ];
 
 export function emitAll(ir: Ir): readonly OutputFile[] {

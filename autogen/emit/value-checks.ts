@@ -10,7 +10,9 @@ export function enumOfParam(ir: Ir, p: ParamNotation): string | null {
   if (p.enum !== undefined) return p.enum;
   const { base, depth } = splitType(p.type);
   const name = resolveAlias(ir.types, base);
-  return depth === 0 && p.dir === 'in' && p.flags === undefined && name in ir.types.enums ? name : null;
+  return depth === 0 && p.dir === 'in' && p.flags === undefined && name in ir.types.enums
+    ? name
+    : null;
 }
 
 /** Bits that a flags parameter may have, or null where the notation does not limit them. */
@@ -30,7 +32,11 @@ function emitEnumCheck(ir: Ir, name: string): string[] {
   return [
     `constexpr bool is_${name}(std::int64_t value) noexcept {`,
     '  switch (value) {',
-    ...wrap(values.map((v) => `case ${v}:`), '    ', ' '),
+    ...wrap(
+      values.map((v) => `case ${v}:`),
+      '    ',
+      ' ',
+    ),
     '      return true;',
     '    default:',
     '      return false;',
@@ -40,38 +46,49 @@ function emitEnumCheck(ir: Ir, name: string): string[] {
 }
 
 export function emitValueChecks(ir: Ir): readonly OutputFile[] {
-  const enums = new Set(ir.driverCalls.filter(isGenerated).flatMap((c) => c.params.map((p) => enumOfParam(ir, p)).filter((e) => e !== null)));
+  const enums = new Set(
+    ir.driverCalls
+      .filter(isGenerated)
+      .flatMap((c) => c.params.map((p) => enumOfParam(ir, p)).filter((e) => e !== null)),
+  );
   const sizes = ir.notation.sizes.flatMap((s) => [
     '',
     `// Bytes of the ${s.about}.`,
     `constexpr std::size_t ${s.name}(${s.type} attribute) noexcept {`,
     '  switch (static_cast<std::int64_t>(attribute)) {',
-    ...Object.entries(s.values).flatMap(([name, bytes]) => [`    case ${name}:`, `      return ${bytes};`]),
+    ...Object.entries(s.values).flatMap(([name, bytes]) => [
+      `    case ${name}:`,
+      `      return ${bytes};`,
+    ]),
     '    default:',
     '      return 0;',
     '  }',
     '}',
   ]);
   return [
-    generated('native/gen/value_checks.h', 'Checks of values that client and executor make alike.', [
-      '#pragma once',
-      '',
-      '#include <cstddef>',
-      '#include <cstdint>',
-      '',
-      '#include "phos/cuda_abi.h"',
-      '',
-      '// The value is an enumerator of the type.',
-      'namespace phos::check {',
-      ...[...enums].sort().flatMap((name) => ['', ...emitEnumCheck(ir, name)]),
-      '',
-      '}  // namespace phos::check',
-      '',
-      '// Bytes of a value that is handed over as `void *`; 0 for an attribute that is not known.',
-      'namespace phos::value_size {',
-      ...sizes,
-      '',
-      '}  // namespace phos::value_size',
-    ]),
+    generated(
+      'native/gen/value_checks.h',
+      'Checks of values that client and executor make alike.',
+      [
+        '#pragma once',
+        '',
+        '#include <cstddef>',
+        '#include <cstdint>',
+        '',
+        '#include "phos/cuda_abi.h"',
+        '',
+        '// The value is an enumerator of the type.',
+        'namespace phos::check {',
+        ...[...enums].sort().flatMap((name) => ['', ...emitEnumCheck(ir, name)]),
+        '',
+        '}  // namespace phos::check',
+        '',
+        '// Bytes of a value that is handed over as `void *`; 0 for an unknown attribute.',
+        'namespace phos::value_size {',
+        ...sizes,
+        '',
+        '}  // namespace phos::value_size',
+      ],
+    ),
   ];
 }

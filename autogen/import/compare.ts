@@ -5,7 +5,8 @@ import { parseDeclaration } from '../ctype.ts';
 import type { AbiVersion, DriverHeader } from './header.ts';
 import type { CFunctionType, CRecord } from './parse.ts';
 
-const signature = (params: readonly { readonly type: string }[]): string => `(${params.map((p) => p.type).join(', ') || 'void'})`;
+const signature = (params: readonly { readonly type: string }[]): string =>
+  `(${params.map((p) => p.type).join(', ') || 'void'})`;
 
 /** Reports what only one side has, and hands the pairs on. */
 function compareNames<A, B>(
@@ -27,11 +28,18 @@ function compareNames<A, B>(
 }
 
 function same(what: string, our: unknown, their: unknown): string[] {
-  return our === their ? [] : [`${what}: the notation says ${String(our)}, the header ${String(their)}`];
+  return our === their
+    ? []
+    : [`${what}: the notation says ${String(our)}, the header ${String(their)}`];
 }
 
-function compareVersions(name: string, ours: readonly IrVersion[], theirs: readonly AbiVersion[]): string[] {
-  const bySymbol = <T extends { readonly symbol: string }>(list: readonly T[]): Map<string, T> => new Map(list.map((v) => [v.symbol, v]));
+function compareVersions(
+  name: string,
+  ours: readonly IrVersion[],
+  theirs: readonly AbiVersion[],
+): string[] {
+  const bySymbol = <T extends { readonly symbol: string }>(list: readonly T[]): Map<string, T> =>
+    new Map(list.map((v) => [v.symbol, v]));
   return compareNames('symbol', bySymbol(ours), bySymbol(theirs), (symbol, our, their) => [
     ...same(`${name} > ${symbol}: since`, our.since, their.since),
     ...same(`${name} > ${symbol}: per-thread variant`, our.perThread, their.perThread),
@@ -40,10 +48,16 @@ function compareVersions(name: string, ours: readonly IrVersion[], theirs: reado
   ]);
 }
 
-function sourceSymbolOf(header: DriverHeader, name: string, versions: readonly AbiVersion[]): string {
+function sourceSymbolOf(
+  header: DriverHeader,
+  name: string,
+  versions: readonly AbiVersion[],
+): string {
   const named = header.sourceSymbols.get(name);
   if (named !== undefined) return named;
-  return header.header.functions.has(name) ? name : (versions.filter((v) => !v.perThread).at(-1)?.symbol ?? '');
+  return header.header.functions.has(name)
+    ? name
+    : (versions.filter((v) => !v.perThread).at(-1)?.symbol ?? '');
 }
 
 function compareFunctions(ir: Ir, header: DriverHeader): string[] {
@@ -65,21 +79,30 @@ function flatten(record: IrRecord | CRecord, prefix = ''): FlatField[] {
     const path = `${prefix}${f.name === '' ? `#${i}` : f.name}`;
     const lengths = f.array.map((n) => `[${n}]`).join('');
     if (f.nested === null) return [{ path, text: `${f.type ?? ''}${lengths}` }];
-    return [{ path, text: `${f.nested.kind} ${f.nested.tag}${lengths}` }, ...flatten(f.nested, `${path}.`)];
+    return [
+      { path, text: `${f.nested.kind} ${f.nested.tag}${lengths}` },
+      ...flatten(f.nested, `${path}.`),
+    ];
   });
 }
 
 function compareRecords(ir: Ir, header: DriverHeader): string[] {
   return compareNames('record', ir.recordByName, header.header.records, (name, our, their) => {
     const [left, right] = [flatten(our), flatten(their)];
-    const order = same(`${name}: fields`, left.map((f) => f.path).join(' '), right.map((f) => f.path).join(' '));
+    const order = same(
+      `${name}: fields`,
+      left.map((f) => f.path).join(' '),
+      right.map((f) => f.path).join(' '),
+    );
     const byPath = new Map(right.map((f) => [f.path, f.text]));
     return [
       ...same(`${name}: tag`, our.tag, their.tag),
       ...same(`${name}: kind`, our.kind, their.kind),
       ...same(`${name}: align`, our.align, their.align),
       ...order,
-      ...left.filter((f) => byPath.has(f.path)).flatMap((f) => same(`${name}.${f.path}`, f.text, byPath.get(f.path))),
+      ...left
+        .filter((f) => byPath.has(f.path))
+        .flatMap((f) => same(`${name}.${f.path}`, f.text, byPath.get(f.path))),
     ];
   });
 }
@@ -88,7 +111,9 @@ function compareEnums(ir: Ir, header: DriverHeader): string[] {
   const ours = new Map(Object.entries(ir.types.enums));
   return compareNames('enum', ours, header.header.enums, (name, our, their) => [
     ...same(`${name}: tag`, our.tag, their.tag),
-    ...compareNames('enumerator', new Map(Object.entries(our.values)), their.values, (key, a, b) => same(`${name}.${key}`, a, b)),
+    ...compareNames('enumerator', new Map(Object.entries(our.values)), their.values, (key, a, b) =>
+      same(`${name}.${key}`, a, b),
+    ),
   ]);
 }
 
@@ -101,14 +126,37 @@ function compareRest(ir: Ir, header: DriverHeader): string[] {
   const { types } = ir;
   const callbacks = new Map(Object.entries(types.callbacks));
   return [
-    ...compareNames('constant', new Map(Object.entries(types.constants)), header.constants, (name, a, b) =>
-      same(name, normalConstant(a), normalConstant(b))),
-    ...compareNames('handle', new Map(Object.entries(types.opaque)), header.header.opaque, (name, a, b) => same(name, a, b)),
-    ...compareNames('alias', new Map(Object.entries(types.aliases)), header.header.aliases, (name, a, b) => same(name, a, b)),
-    ...compareNames('callback', callbacks, header.header.callbacks, (name, our, their: CFunctionType) => [
-      ...same(`${name}: result`, our.result, their.result),
-      ...same(`${name}: parameters`, signature(our.params.map(parseDeclaration)), signature(their.params)),
-    ]),
+    ...compareNames(
+      'constant',
+      new Map(Object.entries(types.constants)),
+      header.constants,
+      (name, a, b) => same(name, normalConstant(a), normalConstant(b)),
+    ),
+    ...compareNames(
+      'handle',
+      new Map(Object.entries(types.opaque)),
+      header.header.opaque,
+      (name, a, b) => same(name, a, b),
+    ),
+    ...compareNames(
+      'alias',
+      new Map(Object.entries(types.aliases)),
+      header.header.aliases,
+      (name, a, b) => same(name, a, b),
+    ),
+    ...compareNames(
+      'callback',
+      callbacks,
+      header.header.callbacks,
+      (name, our, their: CFunctionType) => [
+        ...same(`${name}: result`, our.result, their.result),
+        ...same(
+          `${name}: parameters`,
+          signature(our.params.map(parseDeclaration)),
+          signature(their.params),
+        ),
+      ],
+    ),
   ];
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-/** Reads cuda.h and cudaTypedefs.h into what the notation also states, so the two can be compared. */
+/** Reads cuda.h and cudaTypedefs.h into what the notation states, so the two can be compared. */
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type CFunctionType, type CHeader, parseHeader } from './parse.ts';
@@ -17,13 +17,17 @@ export interface DriverHeader {
   readonly header: CHeader;
   /** Base name -> ABI versions, legacy before per-thread, oldest first. */
   readonly versions: ReadonlyMap<string, readonly AbiVersion[]>;
-  /** Base name -> the symbol that a program gets when it writes the name (no per-thread streams). */
+  /** Base name -> the symbol that a program gets when it writes the name. */
   readonly sourceSymbols: ReadonlyMap<string, string>;
   readonly constants: ReadonlyMap<string, string>;
 }
 
 const COMMON = { __LP64__: '1', __cplusplus: '201703L', CUDAAPI: '', CUDA_CB: '' };
-const INTERNAL = { ...COMMON, __CUDA_API_VERSION_INTERNAL: '1', __CUDA_API_VERSION_INTERNAL_ODR: '1' };
+const INTERNAL = {
+  ...COMMON,
+  __CUDA_API_VERSION_INTERNAL: '1',
+  __CUDA_API_VERSION_INTERNAL_ODR: '1',
+};
 
 function sortByRank(symbols: string[]): string[] {
   const rank = (s: string): number => Number(/_v(\d+)(?:_pt[sd][sz])?$/.exec(s)?.[1] ?? 1);
@@ -42,7 +46,10 @@ function isPerThread(symbol: string): boolean {
  * cudaTypedefs.h says which versions a base name has, cuda.h which symbols; the n-th oldest version
  * is the n-th lowest suffix. Throws where the two headers do not pair up.
  */
-function pairVersions(functions: ReadonlyMap<string, CFunctionType>, typedefs: CHeader): Map<string, AbiVersion[]> {
+function pairVersions(
+  functions: ReadonlyMap<string, CFunctionType>,
+  typedefs: CHeader,
+): Map<string, AbiVersion[]> {
   const symbols = new Map<string, string[]>();
   for (const symbol of functions.keys()) {
     const key = `${baseOf(symbol)}${isPerThread(symbol) ? '/thread' : ''}`;
@@ -60,7 +67,10 @@ function pairVersions(functions: ReadonlyMap<string, CFunctionType>, typedefs: C
     const since = (wanted.get(key) ?? []).sort((a, b) => a - b);
     const sorted = sortByRank(found);
     if (since.length !== sorted.length) {
-      throw new Error(`${key}: cuda.h has the symbols ${sorted.join(', ')}, cudaTypedefs.h the versions ${since.join(', ')}`);
+      throw new Error(
+        `${key}: cuda.h has the symbols ${sorted.join(', ')}, ` +
+          `cudaTypedefs.h the versions ${since.join(', ')}`,
+      );
     }
     const base = baseOf(sorted[0] ?? '');
     const entries = sorted.map((symbol, k) => {
@@ -88,8 +98,8 @@ export function readDriverHeader(path: string): DriverHeader {
   const publicHeader = parseHeader(plain.tokens);
   const header = parseHeader(preprocess(text, INTERNAL).tokens);
   const functions = new Map([...publicHeader.functions, ...header.functions]);
-  const typedefs = [COMMON, INTERNAL, { ...COMMON, CUDA_API_PER_THREAD_DEFAULT_STREAM: '1' }].map((defines) =>
-    parseHeader(preprocess(typedefText, defines).tokens),
+  const typedefs = [COMMON, INTERNAL, { ...COMMON, CUDA_API_PER_THREAD_DEFAULT_STREAM: '1' }].map(
+    (defines) => parseHeader(preprocess(typedefText, defines).tokens),
   );
   const callbacks = new Map(typedefs.flatMap((t) => [...t.callbacks]));
   const versions = pairVersions(functions, { ...header, callbacks });
@@ -100,12 +110,18 @@ export function readDriverHeader(path: string): DriverHeader {
     if (/^cu[A-Z]/.test(name)) {
       const symbol = macro.body.at(-1) === ')' ? macro.body.at(-2) : macro.body[0];
       if (symbol !== undefined && functions.has(symbol)) sourceSymbols.set(name, symbol);
-    } else if (body !== null && /^CU/.test(name) && name !== 'CUDAAPI' && name !== 'CUDA_CB') {
+    } else if (body !== null && name.startsWith('CU') && name !== 'CUDAAPI' && name !== 'CUDA_CB') {
       constants.set(name, body);
     }
   }
   const version = Number(constants.get('CUDA_VERSION') ?? '0');
-  return { cudaVersion: version, header: { ...header, functions }, versions, sourceSymbols, constants };
+  return {
+    cudaVersion: version,
+    header: { ...header, functions },
+    versions,
+    sourceSymbols,
+    constants,
+  };
 }
 
 /** Headers beside cuda.h whose functions cuGetProcAddress of phos answers with NOT_FOUND. */
@@ -122,7 +138,9 @@ export function readRefusedNames(path: string): RefusedNames[] {
     const file = join(dirname(path), `cuda${header}Typedefs.h`);
     if (!existsSync(file)) return { header, names: [] };
     const { callbacks } = parseHeader(preprocess(readFileSync(file, 'utf8'), INTERNAL).tokens);
-    const names = [...callbacks.keys()].map((name) => /^PFN_(cu\w+?)_v\d+/.exec(name)?.[1]).filter((name) => name !== undefined);
+    const names = [...callbacks.keys()]
+      .map((name) => /^PFN_(cu\w+?)_v\d+/.exec(name)?.[1])
+      .filter((name) => name !== undefined);
     return { header, names: [...new Set(names)] };
   });
 }

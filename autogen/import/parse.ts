@@ -34,7 +34,10 @@ export interface CHeader {
   readonly opaque: Map<string, string>;
   readonly aliases: Map<string, string>;
   readonly callbacks: Map<string, CFunctionType>;
-  readonly enums: Map<string, { readonly tag: string; readonly values: ReadonlyMap<string, number> }>;
+  readonly enums: Map<
+    string,
+    { readonly tag: string; readonly values: ReadonlyMap<string, number> }
+  >;
   readonly records: Map<string, CRecord>;
   readonly functions: Map<string, CFunctionType>;
   /** Every declared name in the order of the header. */
@@ -47,11 +50,18 @@ const SIZES: Readonly<Record<string, number>> = { char: 1, int: 4, CUlaunchAttri
 /** Writes a type in one way only: base words, then a space, then the stars: `const char **`. */
 export function canonicalType(tokens: readonly string[]): string {
   const firstStar = tokens.indexOf('*');
-  const base = (firstStar < 0 ? tokens : tokens.slice(0, firstStar)).filter((t) => t !== 'struct' && t !== 'enum');
+  const base = (firstStar < 0 ? tokens : tokens.slice(0, firstStar)).filter(
+    (t) => t !== 'struct' && t !== 'enum',
+  );
   const stars = firstStar < 0 ? [] : tokens.slice(firstStar);
   let words = base.join(' ');
-  words = words.replace(/\bunsigned(?! (?:int|char|short|long))/, 'unsigned int').replace(/\blong unsigned int\b/, 'unsigned long');
-  const tail = stars.map((s) => (s === '*' ? '*' : `${s} `)).join('').trimEnd();
+  words = words
+    .replace(/\bunsigned(?! (?:int|char|short|long))/, 'unsigned int')
+    .replace(/\blong unsigned int\b/, 'unsigned long');
+  const tail = stars
+    .map((s) => (s === '*' ? '*' : `${s} `))
+    .join('')
+    .trimEnd();
   return tail === '' ? words : `${words} ${tail}`;
 }
 
@@ -59,8 +69,13 @@ class Reader {
   private at = 0;
   private readonly tokens: readonly string[];
   readonly header: CHeader = {
-    opaque: new Map(), aliases: new Map(), callbacks: new Map(), enums: new Map(),
-    records: new Map(), functions: new Map(), order: [],
+    opaque: new Map(),
+    aliases: new Map(),
+    callbacks: new Map(),
+    enums: new Map(),
+    records: new Map(),
+    functions: new Map(),
+    order: [],
   };
   private readonly enumValues = new Map<string, number>();
 
@@ -162,7 +177,10 @@ class Reader {
       if (tokens.length === 1 && tokens[0] === 'void') continue;
       const last = tokens.at(-1) ?? '';
       const named = tokens.length > 1 && IDENTIFIER.test(last) && last !== 'int';
-      params.push({ name: named ? last : '', type: canonicalType(named ? tokens.slice(0, -1) : tokens) });
+      params.push({
+        name: named ? last : '',
+        type: canonicalType(named ? tokens.slice(0, -1) : tokens),
+      });
     }
     this.take(')');
     return params;

@@ -15,7 +15,8 @@ export interface Preprocessed {
   readonly macros: ReadonlyMap<string, Macro>;
 }
 
-const TOKEN = /[A-Za-z_]\w*|0[xX][0-9A-Fa-f]+[uUlL]*|\d[\w.]*|"(?:[^"\\]|\\.)*"|##|<<|>>|&&|\|\||[<>=!]=|\S/g;
+const TOKEN =
+  /[A-Za-z_]\w*|0[xX][0-9A-Fa-f]+[uUlL]*|\d[\w.]*|"(?:[^"\\]|\\.)*"|##|<<|>>|&&|\|\||[<>=!]=|\S/g;
 
 export function tokenize(text: string): string[] {
   return text.match(TOKEN) ?? [];
@@ -42,7 +43,10 @@ function pasteTokens(tokens: string[]): string[] {
 }
 
 /** Reads the arguments of a macro call whose `(` is at `open`; null where there is no call. */
-function readArguments(tokens: readonly string[], open: number): { args: string[][]; end: number } | null {
+function readArguments(
+  tokens: readonly string[],
+  open: number,
+): { args: string[][]; end: number } | null {
   if (tokens[open] !== '(') return null;
   const args: string[][] = [[]];
   let depth = 0;
@@ -108,30 +112,58 @@ export function evaluateCondition(text: string, macros: ReadonlyMap<string, Macr
       resolved.push(raw[i] ?? '');
     }
   }
-  const tokens = expandMacros(resolved, macros).map((t) => (/^[A-Za-z_]/.test(t) ? '0' : t.replace(/[uUlL]+$/, '')));
+  const tokens = expandMacros(resolved, macros).map((t) =>
+    /^[A-Za-z_]/.test(t) ? '0' : t.replace(/[uUlL]+$/, ''),
+  );
   return evaluateInteger(tokens) !== 0;
 }
 
-const LEVELS: readonly (readonly string[])[] = [['||'], ['&&'], ['|'], ['&'], ['==', '!='], ['<', '>', '<=', '>='], ['<<', '>>'], ['+', '-'], ['*']];
+const LEVELS: readonly (readonly string[])[] = [
+  ['||'],
+  ['&&'],
+  ['|'],
+  ['&'],
+  ['==', '!='],
+  ['<', '>', '<=', '>='],
+  ['<<', '>>'],
+  ['+', '-'],
+  ['*'],
+];
 
 function applyOperator(op: string, a: number, b: number): number {
   switch (op) {
-    case '||': return a !== 0 || b !== 0 ? 1 : 0;
-    case '&&': return a !== 0 && b !== 0 ? 1 : 0;
-    case '|': return a | b;
-    case '&': return a & b;
-    case '==': return a === b ? 1 : 0;
-    case '!=': return a !== b ? 1 : 0;
-    case '<': return a < b ? 1 : 0;
-    case '>': return a > b ? 1 : 0;
-    case '<=': return a <= b ? 1 : 0;
-    case '>=': return a >= b ? 1 : 0;
-    case '<<': return a * 2 ** b;
-    case '>>': return Math.floor(a / 2 ** b);
-    case '+': return a + b;
-    case '-': return a - b;
-    case '*': return a * b;
-    default: throw new Error(`operator ${op} is not known`);
+    case '||':
+      return a !== 0 || b !== 0 ? 1 : 0;
+    case '&&':
+      return a !== 0 && b !== 0 ? 1 : 0;
+    case '|':
+      return a | b;
+    case '&':
+      return a & b;
+    case '==':
+      return a === b ? 1 : 0;
+    case '!=':
+      return a !== b ? 1 : 0;
+    case '<':
+      return a < b ? 1 : 0;
+    case '>':
+      return a > b ? 1 : 0;
+    case '<=':
+      return a <= b ? 1 : 0;
+    case '>=':
+      return a >= b ? 1 : 0;
+    case '<<':
+      return a * 2 ** b;
+    case '>>':
+      return Math.floor(a / 2 ** b);
+    case '+':
+      return a + b;
+    case '-':
+      return a - b;
+    case '*':
+      return a * b;
+    default:
+      throw new Error(`operator ${op} is not known`);
   }
 }
 
@@ -151,7 +183,8 @@ export function evaluateInteger(tokens: readonly string[]): number {
       return value;
     }
     const value = Number(token.replace(/[uUlL]+$/, ''));
-    if (!Number.isFinite(value) || token === '') throw new Error(`"${token}" is not an integer in "${tokens.join(' ')}"`);
+    if (!Number.isFinite(value) || token === '')
+      throw new Error(`"${token}" is not an integer in "${tokens.join(' ')}"`);
     return value;
   };
   const binary = (level: number): number => {
@@ -180,7 +213,8 @@ interface Branch {
 export function preprocess(text: string, defines: Readonly<Record<string, string>>): Preprocessed {
   const macros = new Map<string, Macro>();
   const everDefined = new Map<string, Macro>();
-  for (const [name, value] of Object.entries(defines)) macros.set(name, { params: null, body: tokenize(value) });
+  for (const [name, value] of Object.entries(defines))
+    macros.set(name, { params: null, body: tokenize(value) });
   const stack: Branch[] = [];
   const tokens: string[] = [];
   let pending: string[] = [];
@@ -220,7 +254,8 @@ function applyDirective(
   else if (word === 'ifndef') open(!macros.has(rest));
   else if (word === 'endif') stack.pop();
   else if ((word === 'elif' || word === 'else') && top !== undefined) {
-    const condition = !top.taken && (word === 'else' || (top.outer && evaluateCondition(rest, macros)));
+    const condition =
+      !top.taken && (word === 'else' || (top.outer && evaluateCondition(rest, macros)));
     top.active = top.outer && condition;
     top.taken ||= condition;
   } else if (word === 'undef' && active) macros.delete(rest);
@@ -228,10 +263,20 @@ function applyDirective(
   else if (word === 'define' && active) defineMacro(rest, macros, everDefined);
 }
 
-function defineMacro(rest: string, macros: Map<string, Macro>, everDefined: Map<string, Macro>): void {
+function defineMacro(
+  rest: string,
+  macros: Map<string, Macro>,
+  everDefined: Map<string, Macro>,
+): void {
   const match = /^(\w+)(\(([^)]*)\))?\s*(.*)$/.exec(rest);
   if (match === null) throw new Error(`#define ${rest} is not understood`);
-  const params = match[2] === undefined ? null : (match[3] ?? '').split(',').map((p) => p.trim()).filter((p) => p !== '');
+  const params =
+    match[2] === undefined
+      ? null
+      : (match[3] ?? '')
+          .split(',')
+          .map((p) => p.trim())
+          .filter((p) => p !== '');
   const macro = { params, body: tokenize(match[4] ?? '') };
   macros.set(match[1] ?? '', macro);
   everDefined.set(match[1] ?? '', macro);

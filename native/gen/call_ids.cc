@@ -956,8 +956,8 @@ constexpr std::array<Entry, 468> kCalls{{
 }};
 
 const Entry* find(std::uint16_t id) noexcept {
-  const auto* at = std::lower_bound(kCalls.begin(), kCalls.end(), id,
-                                    [](const Entry& e, std::uint16_t v) { return e.id < v; });
+  const auto before = [](const Entry& e, std::uint16_t v) { return e.id < v; };
+  const auto* at = std::lower_bound(kCalls.begin(), kCalls.end(), id, before);
   return at != kCalls.end() && at->id == id ? at : nullptr;
 }
 

@@ -178,7 +178,8 @@ CUresult cuModuleGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, cons
     return status_;
   }
   if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::size_t bytes_name = std::strlen(name) + 1;
+  const std::size_t bytes_name =
+      std::strlen(name) + 1;
   if (dptr == nullptr && bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const Blob in_[] = {{name, bytes_name}};
   codec::Rep_cuModuleGetGlobal rep_{};
@@ -218,7 +219,8 @@ CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library,
     return status_;
   }
   if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::size_t bytes_name = std::strlen(name) + 1;
+  const std::size_t bytes_name =
+      std::strlen(name) + 1;
   if (dptr == nullptr && bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const Blob in_[] = {{name, bytes_name}};
   codec::Rep_cuLibraryGetGlobal rep_{};
@@ -241,7 +243,8 @@ CUresult cuLibraryGetManaged(
     return status_;
   }
   if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::size_t bytes_name = std::strlen(name) + 1;
+  const std::size_t bytes_name =
+      std::strlen(name) + 1;
   if (dptr == nullptr && bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
   const Blob in_[] = {{name, bytes_name}};
   codec::Rep_cuLibraryGetManaged rep_{};
@@ -418,7 +421,8 @@ CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void
     return status_;
   }
   const std::size_t bytes_value =
-      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)), sizeof(char));
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)),
+                         sizeof(char));
   if (bytes_value == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
   if (bytes_value == 0) return CUDA_ERROR_INVALID_VALUE;
   if (value == nullptr && bytes_value != 0) return CUDA_ERROR_INVALID_VALUE;
@@ -439,7 +443,8 @@ CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void
     return status_;
   }
   const std::size_t bytes_value =
-      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)), sizeof(char));
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)),
+                         sizeof(char));
   if (bytes_value == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
   if (bytes_value == 0) return CUDA_ERROR_INVALID_VALUE;
   if (value == nullptr && bytes_value != 0) return CUDA_ERROR_INVALID_VALUE;
@@ -460,7 +465,8 @@ CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_
     return status_;
   }
   const std::size_t bytes_map =
-      codec::array_bytes(static_cast<std::uint64_t>(count), sizeof(CUmemAccessDesc));
+      codec::array_bytes(static_cast<std::uint64_t>(count),
+                         sizeof(CUmemAccessDesc));
   if (bytes_map == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
   if (map == nullptr && bytes_map != 0) return CUDA_ERROR_INVALID_VALUE;
   req_.count = static_cast<std::uint64_t>(count);
@@ -882,7 +888,8 @@ CUresult cuDeviceGetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr
     return status_;
   }
   const std::size_t bytes_value =
-      codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)), sizeof(char));
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)),
+                         sizeof(char));
   if (bytes_value == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
   if (bytes_value == 0) return CUDA_ERROR_INVALID_VALUE;
   if (value == nullptr && bytes_value != 0) return CUDA_ERROR_INVALID_VALUE;
@@ -903,7 +910,8 @@ CUresult cuDeviceSetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr
     return status_;
   }
   const std::size_t bytes_value =
-      codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)), sizeof(char));
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)),
+                         sizeof(char));
   if (bytes_value == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
   if (bytes_value == 0) return CUDA_ERROR_INVALID_VALUE;
   if (value == nullptr && bytes_value != 0) return CUDA_ERROR_INVALID_VALUE;

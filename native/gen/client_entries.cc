@@ -3,7 +3,7 @@
 // Every symbol of the driver API, each ABI version of it, in its way to the body.
 #include "gen/client_impl.h"
 
-// The version script (client_exports.map) decides what is seen; visibility must not hide it first.
+// The version script decides what is seen; visibility must not hide it first.
 #pragma GCC visibility push(default)
 
 namespace {

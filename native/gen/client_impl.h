@@ -10,11 +10,11 @@
 
 namespace phos::client {
 
-// What stream 0 is, for calls in which no parameter carries the stream: a program built for
-// per-thread default streams comes in through other symbols (_ptds, _ptsz).
+// What stream 0 is, for calls in which no parameter carries the stream: a program built
+// for per-thread default streams comes in through other symbols (_ptds, _ptsz).
 enum class StreamMode : std::uint8_t { legacy, per_thread };
 
-// Answers CUDA_ERROR_NOT_SUPPORTED and reports the name once. Hand-written in native/client.
+// Answers CUDA_ERROR_NOT_SUPPORTED and reports the name once. Hand-written.
 CUresult report_unsupported(CallId id) noexcept;
 
 namespace impl {

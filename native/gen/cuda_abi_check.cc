@@ -1549,7 +1549,7 @@ static_assert(static_cast<long long>(ours::CU_STREAM_CAPTURE_MODE_GLOBAL) == sta
 static_assert(static_cast<long long>(ours::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL) == static_cast<long long>(::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
 static_assert(static_cast<long long>(ours::CU_STREAM_CAPTURE_MODE_RELAXED) == static_cast<long long>(::CU_STREAM_CAPTURE_MODE_RELAXED));
 
-// Declared again as the notation has them: a difference from the header does not compile.
+// Declared again as the notation has them: a difference does not compile.
 extern "C" {
 CUresult cuGetErrorString(CUresult error, const char **pStr);
 CUresult cuGetErrorName(CUresult error, const char **pStr);

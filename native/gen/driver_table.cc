@@ -1839,7 +1839,7 @@ std::size_t load_driver_table(DriverTable& table, DriverResolver resolve, void* 
   for (const DriverSymbol& symbol : kSymbols) {
     void* const address = resolve(user, symbol);
     if (address == nullptr) continue;
-    // SAFETY: offset is that of a function pointer slot, and POSIX gives both pointers one size.
+    // SAFETY: offset is that of a function pointer, and POSIX gives both pointers one size.
     std::memcpy(reinterpret_cast<char*>(&table) + symbol.offset, &address, sizeof(address));
     ++filled;
   }

@@ -743,13 +743,13 @@ std::span<const DriverSymbol> driver_symbols() noexcept;
 // Makes every slot answer CUDA_ERROR_NOT_SUPPORTED and report its name (once a process).
 void fill_unsupported(DriverTable& table) noexcept;
 
-// Who hears of calls to unsupported slots; null hears nothing. The callback runs on the calling
-// thread, once for each name.
+// Who hears of calls to unsupported slots; null hears nothing. The callback runs on the
+// calling thread, once for each name.
 using UnsupportedReporter = void (*)(void* user, CallId id);
 void set_unsupported_reporter(UnsupportedReporter reporter, void* user) noexcept;
 
-// Fills the slots for which the resolver has an address and leaves the others as they are (so
-// call fill_unsupported first). Returns how many were filled.
+// Fills the slots for which the resolver has an address and leaves the others as they are
+// (so call fill_unsupported first). Returns how many were filled.
 using DriverResolver = void* (*)(void* user, const DriverSymbol& symbol);
 std::size_t load_driver_table(DriverTable& table, DriverResolver resolve, void* user);
 

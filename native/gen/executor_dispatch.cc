@@ -79,11 +79,15 @@ CUresult resolve_all(Session& session, HandleType type, const std::uint8_t* wire
 void handle_cuDeviceGetTexture1DLinearMaxWidth(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceGetTexture1DLinearMaxWidth;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceGetTexture1DLinearMaxWidth>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceGetTexture1DLinearMaxWidth& req_ = *sent_;
   size_t value_maxWidthInElements{};
   size_t* const maxWidthInElements = &value_maxWidthInElements;
-  if (!check::is_CUarray_format(static_cast<std::int64_t>(req_.format))) return refuse(session_, reply_, kCall, "format is no CUarray_format");
+  if (!check::is_CUarray_format(static_cast<std::int64_t>(req_.format))) {
+    return refuse(session_, reply_, kCall, "format is no CUarray_format");
+  }
   const auto format = static_cast<CUarray_format>(req_.format);
   const auto numChannels = static_cast<unsigned int>(req_.numChannels);
   if (req_.dev != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
@@ -99,7 +103,9 @@ void handle_cuDeviceGetTexture1DLinearMaxWidth(Session& session_, const Command&
 void handle_cuDeviceSetMemPool(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceSetMemPool;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceSetMemPool>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceSetMemPool& req_ = *sent_;
   if (req_.dev != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
   const CUdevice dev = session_.device();
@@ -119,7 +125,9 @@ void handle_cuDeviceSetMemPool(Session& session_, const Command& command_, Reply
 void handle_cuDeviceGetDefaultMemPool(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceGetDefaultMemPool;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceGetDefaultMemPool>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceGetDefaultMemPool& req_ = *sent_;
   CUmemoryPool made_pool_out{};
   if (req_.dev != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
@@ -134,11 +142,15 @@ void handle_cuDeviceGetDefaultMemPool(Session& session_, const Command& command_
 void handle_cuDeviceGetExecAffinitySupport(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceGetExecAffinitySupport;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceGetExecAffinitySupport>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceGetExecAffinitySupport& req_ = *sent_;
   int value_pi{};
   int* const pi = &value_pi;
-  if (!check::is_CUexecAffinityType(static_cast<std::int64_t>(req_.type))) return refuse(session_, reply_, kCall, "type is no CUexecAffinityType");
+  if (!check::is_CUexecAffinityType(static_cast<std::int64_t>(req_.type))) {
+    return refuse(session_, reply_, kCall, "type is no CUexecAffinityType");
+  }
   const auto type = static_cast<CUexecAffinityType>(req_.type);
   if (req_.dev != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
   const CUdevice dev = session_.device();
@@ -152,9 +164,13 @@ void handle_cuDeviceGetExecAffinitySupport(Session& session_, const Command& com
 void handle_cuCtxSetLimit(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxSetLimit;
   const auto* const sent_ = command_.as<codec::Req_cuCtxSetLimit>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuCtxSetLimit& req_ = *sent_;
-  if (!check::is_CUlimit(static_cast<std::int64_t>(req_.limit))) return refuse(session_, reply_, kCall, "limit is no CUlimit");
+  if (!check::is_CUlimit(static_cast<std::int64_t>(req_.limit))) {
+    return refuse(session_, reply_, kCall, "limit is no CUlimit");
+  }
   const auto limit = static_cast<CUlimit>(req_.limit);
   const auto value = static_cast<size_t>(req_.value);
   const CUresult result_ = session_.driver().cuCtxSetLimit(limit, value);
@@ -166,11 +182,15 @@ void handle_cuCtxSetLimit(Session& session_, const Command& command_, Reply& rep
 void handle_cuCtxGetLimit(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxGetLimit;
   const auto* const sent_ = command_.as<codec::Req_cuCtxGetLimit>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuCtxGetLimit& req_ = *sent_;
   size_t value_pvalue{};
   size_t* const pvalue = &value_pvalue;
-  if (!check::is_CUlimit(static_cast<std::int64_t>(req_.limit))) return refuse(session_, reply_, kCall, "limit is no CUlimit");
+  if (!check::is_CUlimit(static_cast<std::int64_t>(req_.limit))) {
+    return refuse(session_, reply_, kCall, "limit is no CUlimit");
+  }
   const auto limit = static_cast<CUlimit>(req_.limit);
   const CUresult result_ = session_.driver().cuCtxGetLimit(pvalue, limit);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -182,7 +202,9 @@ void handle_cuCtxGetLimit(Session& session_, const Command& command_, Reply& rep
 void handle_cuCtxGetCacheConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxGetCacheConfig;
   const auto* const sent_ = command_.as<codec::Req_cuCtxGetCacheConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   CUfunc_cache value_pconfig{};
   CUfunc_cache* const pconfig = &value_pconfig;
   const CUresult result_ = session_.driver().cuCtxGetCacheConfig(pconfig);
@@ -195,9 +217,13 @@ void handle_cuCtxGetCacheConfig(Session& session_, const Command& command_, Repl
 void handle_cuCtxSetCacheConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxSetCacheConfig;
   const auto* const sent_ = command_.as<codec::Req_cuCtxSetCacheConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuCtxSetCacheConfig& req_ = *sent_;
-  if (!check::is_CUfunc_cache(static_cast<std::int64_t>(req_.config))) return refuse(session_, reply_, kCall, "config is no CUfunc_cache");
+  if (!check::is_CUfunc_cache(static_cast<std::int64_t>(req_.config))) {
+    return refuse(session_, reply_, kCall, "config is no CUfunc_cache");
+  }
   const auto config = static_cast<CUfunc_cache>(req_.config);
   const CUresult result_ = session_.driver().cuCtxSetCacheConfig(config);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -208,7 +234,9 @@ void handle_cuCtxSetCacheConfig(Session& session_, const Command& command_, Repl
 void handle_cuCtxResetPersistingL2Cache(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxResetPersistingL2Cache;
   const auto* const sent_ = command_.as<codec::Req_cuCtxResetPersistingL2Cache>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const CUresult result_ = session_.driver().cuCtxResetPersistingL2Cache();
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
   reply_.finish(CUDA_SUCCESS);
@@ -217,7 +245,9 @@ void handle_cuCtxResetPersistingL2Cache(Session& session_, const Command& comman
 void handle_cuCtxGetSharedMemConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxGetSharedMemConfig;
   const auto* const sent_ = command_.as<codec::Req_cuCtxGetSharedMemConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   CUsharedconfig value_pConfig{};
   CUsharedconfig* const pConfig = &value_pConfig;
   const CUresult result_ = session_.driver().cuCtxGetSharedMemConfig(pConfig);
@@ -230,9 +260,13 @@ void handle_cuCtxGetSharedMemConfig(Session& session_, const Command& command_, 
 void handle_cuCtxSetSharedMemConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuCtxSetSharedMemConfig;
   const auto* const sent_ = command_.as<codec::Req_cuCtxSetSharedMemConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuCtxSetSharedMemConfig& req_ = *sent_;
-  if (!check::is_CUsharedconfig(static_cast<std::int64_t>(req_.config))) return refuse(session_, reply_, kCall, "config is no CUsharedconfig");
+  if (!check::is_CUsharedconfig(static_cast<std::int64_t>(req_.config))) {
+    return refuse(session_, reply_, kCall, "config is no CUsharedconfig");
+  }
   const auto config = static_cast<CUsharedconfig>(req_.config);
   const CUresult result_ = session_.driver().cuCtxSetSharedMemConfig(config);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -243,7 +277,9 @@ void handle_cuCtxSetSharedMemConfig(Session& session_, const Command& command_, 
 void handle_cuModuleUnload(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuModuleUnload;
   const auto* const sent_ = command_.as<codec::Req_cuModuleUnload>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuModuleUnload& req_ = *sent_;
   void* real_hmod = nullptr;
   if (const CUresult status_ =
@@ -264,7 +300,9 @@ void handle_cuModuleUnload(Session& session_, const Command& command_, Reply& re
 void handle_cuModuleGetFunctionCount(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuModuleGetFunctionCount;
   const auto* const sent_ = command_.as<codec::Req_cuModuleGetFunctionCount>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuModuleGetFunctionCount& req_ = *sent_;
   unsigned int value_count{};
   unsigned int* const count = &value_count;
@@ -285,7 +323,9 @@ void handle_cuModuleGetFunctionCount(Session& session_, const Command& command_,
 void handle_cuModuleGetGlobal(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuModuleGetGlobal;
   const auto* const sent_ = command_.as<codec::Req_cuModuleGetGlobal>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuModuleGetGlobal& req_ = *sent_;
   CUdeviceptr value_dptr{};
   CUdeviceptr* const dptr = &value_dptr;
@@ -299,9 +339,13 @@ void handle_cuModuleGetGlobal(Session& session_, const Command& command_, Reply&
   }
   const CUmodule hmod = static_cast<CUmodule>(real_hmod);
   const std::uint8_t* blob_name = nullptr;
-  if (!find_blob(command_, req_.name, false, &blob_name)) return refuse(session_, reply_, kCall, "name lies outside the payload");
-  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) return refuse(session_, reply_, kCall, "name is not terminated");
-  // SAFETY: find_blob checked place, size and alignment.
+  if (!find_blob(command_, req_.name, false, &blob_name)) {
+    return refuse(session_, reply_, kCall, "name lies outside the payload");
+  }
+  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) {
+    return refuse(session_, reply_, kCall, "name is not terminated");
+  }
+  // SAFETY: the text lies in the payload and ends there.
   const char* const name =
       reinterpret_cast<const char*>(blob_name);
   if (dptr == nullptr && bytes == nullptr) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
@@ -316,7 +360,9 @@ void handle_cuModuleGetGlobal(Session& session_, const Command& command_, Reply&
 void handle_cuLibraryUnload(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuLibraryUnload;
   const auto* const sent_ = command_.as<codec::Req_cuLibraryUnload>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuLibraryUnload& req_ = *sent_;
   void* real_library = nullptr;
   if (const CUresult status_ =
@@ -337,7 +383,9 @@ void handle_cuLibraryUnload(Session& session_, const Command& command_, Reply& r
 void handle_cuLibraryGetKernelCount(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuLibraryGetKernelCount;
   const auto* const sent_ = command_.as<codec::Req_cuLibraryGetKernelCount>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuLibraryGetKernelCount& req_ = *sent_;
   unsigned int value_count{};
   unsigned int* const count = &value_count;
@@ -358,7 +406,9 @@ void handle_cuLibraryGetKernelCount(Session& session_, const Command& command_, 
 void handle_cuKernelGetFunction(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuKernelGetFunction;
   const auto* const sent_ = command_.as<codec::Req_cuKernelGetFunction>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuKernelGetFunction& req_ = *sent_;
   CUfunction made_pFunc{};
   void* real_kernel = nullptr;
@@ -378,7 +428,9 @@ void handle_cuKernelGetFunction(Session& session_, const Command& command_, Repl
 void handle_cuLibraryGetGlobal(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuLibraryGetGlobal;
   const auto* const sent_ = command_.as<codec::Req_cuLibraryGetGlobal>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuLibraryGetGlobal& req_ = *sent_;
   CUdeviceptr value_dptr{};
   CUdeviceptr* const dptr = &value_dptr;
@@ -392,9 +444,13 @@ void handle_cuLibraryGetGlobal(Session& session_, const Command& command_, Reply
   }
   const CUlibrary library = static_cast<CUlibrary>(real_library);
   const std::uint8_t* blob_name = nullptr;
-  if (!find_blob(command_, req_.name, false, &blob_name)) return refuse(session_, reply_, kCall, "name lies outside the payload");
-  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) return refuse(session_, reply_, kCall, "name is not terminated");
-  // SAFETY: find_blob checked place, size and alignment.
+  if (!find_blob(command_, req_.name, false, &blob_name)) {
+    return refuse(session_, reply_, kCall, "name lies outside the payload");
+  }
+  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) {
+    return refuse(session_, reply_, kCall, "name is not terminated");
+  }
+  // SAFETY: the text lies in the payload and ends there.
   const char* const name =
       reinterpret_cast<const char*>(blob_name);
   if (dptr == nullptr && bytes == nullptr) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
@@ -409,7 +465,9 @@ void handle_cuLibraryGetGlobal(Session& session_, const Command& command_, Reply
 void handle_cuLibraryGetManaged(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuLibraryGetManaged;
   const auto* const sent_ = command_.as<codec::Req_cuLibraryGetManaged>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuLibraryGetManaged& req_ = *sent_;
   CUdeviceptr value_dptr{};
   CUdeviceptr* const dptr = &value_dptr;
@@ -423,9 +481,13 @@ void handle_cuLibraryGetManaged(Session& session_, const Command& command_, Repl
   }
   const CUlibrary library = static_cast<CUlibrary>(real_library);
   const std::uint8_t* blob_name = nullptr;
-  if (!find_blob(command_, req_.name, false, &blob_name)) return refuse(session_, reply_, kCall, "name lies outside the payload");
-  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) return refuse(session_, reply_, kCall, "name is not terminated");
-  // SAFETY: find_blob checked place, size and alignment.
+  if (!find_blob(command_, req_.name, false, &blob_name)) {
+    return refuse(session_, reply_, kCall, "name lies outside the payload");
+  }
+  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) {
+    return refuse(session_, reply_, kCall, "name is not terminated");
+  }
+  // SAFETY: the text lies in the payload and ends there.
   const char* const name =
       reinterpret_cast<const char*>(blob_name);
   if (dptr == nullptr && bytes == nullptr) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
@@ -440,11 +502,15 @@ void handle_cuLibraryGetManaged(Session& session_, const Command& command_, Repl
 void handle_cuKernelGetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuKernelGetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuKernelGetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuKernelGetAttribute& req_ = *sent_;
   int value_pi{};
   int* const pi = &value_pi;
-  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) {
+    return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  }
   const auto attrib = static_cast<CUfunction_attribute>(req_.attrib);
   void* real_kernel = nullptr;
   if (const CUresult status_ =
@@ -465,9 +531,13 @@ void handle_cuKernelGetAttribute(Session& session_, const Command& command_, Rep
 void handle_cuKernelSetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuKernelSetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuKernelSetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuKernelSetAttribute& req_ = *sent_;
-  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) {
+    return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  }
   const auto attrib = static_cast<CUfunction_attribute>(req_.attrib);
   const auto val = static_cast<int>(req_.val);
   void* real_kernel = nullptr;
@@ -488,7 +558,9 @@ void handle_cuKernelSetAttribute(Session& session_, const Command& command_, Rep
 void handle_cuKernelSetCacheConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuKernelSetCacheConfig;
   const auto* const sent_ = command_.as<codec::Req_cuKernelSetCacheConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuKernelSetCacheConfig& req_ = *sent_;
   void* real_kernel = nullptr;
   if (const CUresult status_ =
@@ -497,7 +569,9 @@ void handle_cuKernelSetCacheConfig(Session& session_, const Command& command_, R
     return reply_.finish(status_);
   }
   const CUkernel kernel = static_cast<CUkernel>(real_kernel);
-  if (!check::is_CUfunc_cache(static_cast<std::int64_t>(req_.config))) return refuse(session_, reply_, kCall, "config is no CUfunc_cache");
+  if (!check::is_CUfunc_cache(static_cast<std::int64_t>(req_.config))) {
+    return refuse(session_, reply_, kCall, "config is no CUfunc_cache");
+  }
   const auto config = static_cast<CUfunc_cache>(req_.config);
   if (req_.dev != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
   const CUdevice dev = session_.device();
@@ -510,7 +584,9 @@ void handle_cuKernelSetCacheConfig(Session& session_, const Command& command_, R
 void handle_cuArrayCreate(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuArrayCreate;
   const auto* const sent_ = command_.as<codec::Req_cuArrayCreate>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuArrayCreate& req_ = *sent_;
   CUarray made_pHandle{};
   CUDA_ARRAY_DESCRIPTOR value_pAllocateArray = req_.pAllocateArray;
@@ -525,7 +601,9 @@ void handle_cuArrayCreate(Session& session_, const Command& command_, Reply& rep
 void handle_cuArrayGetDescriptor(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuArrayGetDescriptor;
   const auto* const sent_ = command_.as<codec::Req_cuArrayGetDescriptor>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuArrayGetDescriptor& req_ = *sent_;
   CUDA_ARRAY_DESCRIPTOR value_pArrayDescriptor{};
   CUDA_ARRAY_DESCRIPTOR* const pArrayDescriptor = &value_pArrayDescriptor;
@@ -546,7 +624,9 @@ void handle_cuArrayGetDescriptor(Session& session_, const Command& command_, Rep
 void handle_cuArrayGetMemoryRequirements(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuArrayGetMemoryRequirements;
   const auto* const sent_ = command_.as<codec::Req_cuArrayGetMemoryRequirements>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuArrayGetMemoryRequirements& req_ = *sent_;
   CUDA_ARRAY_MEMORY_REQUIREMENTS value_memoryRequirements{};
   CUDA_ARRAY_MEMORY_REQUIREMENTS* const memoryRequirements = &value_memoryRequirements;
@@ -570,7 +650,9 @@ void handle_cuArrayGetMemoryRequirements(Session& session_, const Command& comma
 void handle_cuArrayDestroy(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuArrayDestroy;
   const auto* const sent_ = command_.as<codec::Req_cuArrayDestroy>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuArrayDestroy& req_ = *sent_;
   void* real_hArray = nullptr;
   if (const CUresult status_ =
@@ -591,7 +673,9 @@ void handle_cuArrayDestroy(Session& session_, const Command& command_, Reply& re
 void handle_cuArray3DCreate(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuArray3DCreate;
   const auto* const sent_ = command_.as<codec::Req_cuArray3DCreate>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuArray3DCreate& req_ = *sent_;
   CUarray made_pHandle{};
   CUDA_ARRAY3D_DESCRIPTOR value_pAllocateArray = req_.pAllocateArray;
@@ -606,7 +690,9 @@ void handle_cuArray3DCreate(Session& session_, const Command& command_, Reply& r
 void handle_cuArray3DGetDescriptor(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuArray3DGetDescriptor;
   const auto* const sent_ = command_.as<codec::Req_cuArray3DGetDescriptor>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuArray3DGetDescriptor& req_ = *sent_;
   CUDA_ARRAY3D_DESCRIPTOR value_pArrayDescriptor{};
   CUDA_ARRAY3D_DESCRIPTOR* const pArrayDescriptor = &value_pArrayDescriptor;
@@ -627,7 +713,9 @@ void handle_cuArray3DGetDescriptor(Session& session_, const Command& command_, R
 void handle_cuMemPoolTrimTo(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolTrimTo;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolTrimTo>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolTrimTo& req_ = *sent_;
   void* real_pool = nullptr;
   if (const CUresult status_ =
@@ -645,7 +733,9 @@ void handle_cuMemPoolTrimTo(Session& session_, const Command& command_, Reply& r
 void handle_cuMemPoolSetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolSetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolSetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolSetAttribute& req_ = *sent_;
   void* real_pool = nullptr;
   if (const CUresult status_ =
@@ -654,15 +744,20 @@ void handle_cuMemPoolSetAttribute(Session& session_, const Command& command_, Re
     return reply_.finish(status_);
   }
   const CUmemoryPool pool = static_cast<CUmemoryPool>(real_pool);
-  if (!check::is_CUmemPool_attribute(static_cast<std::int64_t>(req_.attr))) return refuse(session_, reply_, kCall, "attr is no CUmemPool_attribute");
+  if (!check::is_CUmemPool_attribute(static_cast<std::int64_t>(req_.attr))) {
+    return refuse(session_, reply_, kCall, "attr is no CUmemPool_attribute");
+  }
   const auto attr = static_cast<CUmemPool_attribute>(req_.attr);
   const std::uint8_t* blob_value = nullptr;
-  if (!find_blob(command_, req_.value, true, &blob_value)) return refuse(session_, reply_, kCall, "value lies outside the payload");
-  if (blob_value != nullptr || (value_size::mem_pool_attribute(attr)) != 0) {
-    const std::size_t expected_ = codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)), 1);
-    if (req_.value.bytes != expected_) return refuse(session_, reply_, kCall, "value has a wrong size");
+  if (!find_blob(command_, req_.value, true, &blob_value)) {
+    return refuse(session_, reply_, kCall, "value lies outside the payload");
   }
-  // SAFETY: find_blob checked place, size and alignment.
+  const std::size_t expected_value =
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)), 1);
+  if (req_.value.bytes != expected_value) {
+    return refuse(session_, reply_, kCall, "value has a wrong size");
+  }
+  // SAFETY: find_blob checked place and alignment, and the size is the expected one.
   void* const value =
       const_cast<std::uint8_t*>(blob_value);
   const CUresult result_ = session_.driver().cuMemPoolSetAttribute(pool, attr, value);
@@ -674,7 +769,9 @@ void handle_cuMemPoolSetAttribute(Session& session_, const Command& command_, Re
 void handle_cuMemPoolGetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolGetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolGetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolGetAttribute& req_ = *sent_;
   void* real_pool = nullptr;
   if (const CUresult status_ =
@@ -683,9 +780,12 @@ void handle_cuMemPoolGetAttribute(Session& session_, const Command& command_, Re
     return reply_.finish(status_);
   }
   const CUmemoryPool pool = static_cast<CUmemoryPool>(real_pool);
-  if (!check::is_CUmemPool_attribute(static_cast<std::int64_t>(req_.attr))) return refuse(session_, reply_, kCall, "attr is no CUmemPool_attribute");
+  if (!check::is_CUmemPool_attribute(static_cast<std::int64_t>(req_.attr))) {
+    return refuse(session_, reply_, kCall, "attr is no CUmemPool_attribute");
+  }
   const auto attr = static_cast<CUmemPool_attribute>(req_.attr);
-  const std::size_t bytes_value = codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)), 1);
+  const std::size_t bytes_value =
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)), 1);
   if (bytes_value > kMaxOutputBytes) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
   std::vector<std::uint64_t> items_value(bytes_value / sizeof(std::uint64_t) + 1);
   void* const value = items_value.data();
@@ -699,7 +799,9 @@ void handle_cuMemPoolGetAttribute(Session& session_, const Command& command_, Re
 void handle_cuMemPoolSetAccess(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolSetAccess;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolSetAccess>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolSetAccess& req_ = *sent_;
   void* real_pool = nullptr;
   if (const CUresult status_ =
@@ -710,12 +812,15 @@ void handle_cuMemPoolSetAccess(Session& session_, const Command& command_, Reply
   const CUmemoryPool pool = static_cast<CUmemoryPool>(real_pool);
   const auto count = static_cast<size_t>(req_.count);
   const std::uint8_t* blob_map = nullptr;
-  if (!find_blob(command_, req_.map, true, &blob_map)) return refuse(session_, reply_, kCall, "map lies outside the payload");
-  if (blob_map != nullptr || (count) != 0) {
-    const std::size_t expected_ = codec::array_bytes(static_cast<std::uint64_t>(count), sizeof(CUmemAccessDesc));
-    if (req_.map.bytes != expected_) return refuse(session_, reply_, kCall, "map has a wrong size");
+  if (!find_blob(command_, req_.map, true, &blob_map)) {
+    return refuse(session_, reply_, kCall, "map lies outside the payload");
   }
-  // SAFETY: find_blob checked place, size and alignment.
+  const std::size_t expected_map =
+      codec::array_bytes(static_cast<std::uint64_t>(count), sizeof(CUmemAccessDesc));
+  if (req_.map.bytes != expected_map) {
+    return refuse(session_, reply_, kCall, "map has a wrong size");
+  }
+  // SAFETY: find_blob checked place and alignment, and the size is the expected one.
   const CUmemAccessDesc* const map =
       reinterpret_cast<const CUmemAccessDesc*>(blob_map);
   const CUresult result_ = session_.driver().cuMemPoolSetAccess(pool, map, count);
@@ -727,7 +832,9 @@ void handle_cuMemPoolSetAccess(Session& session_, const Command& command_, Reply
 void handle_cuMemPoolGetAccess(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolGetAccess;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolGetAccess>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolGetAccess& req_ = *sent_;
   CUmemAccess_flags value_flags{};
   CUmemAccess_flags* const flags = &value_flags;
@@ -750,7 +857,9 @@ void handle_cuMemPoolGetAccess(Session& session_, const Command& command_, Reply
 void handle_cuMemPoolCreate(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolCreate;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolCreate>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolCreate& req_ = *sent_;
   CUmemoryPool made_pool{};
   CUmemPoolProps value_poolProps = req_.poolProps;
@@ -765,7 +874,9 @@ void handle_cuMemPoolCreate(Session& session_, const Command& command_, Reply& r
 void handle_cuMemPoolDestroy(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuMemPoolDestroy;
   const auto* const sent_ = command_.as<codec::Req_cuMemPoolDestroy>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuMemPoolDestroy& req_ = *sent_;
   void* real_pool = nullptr;
   if (const CUresult status_ =
@@ -786,10 +897,14 @@ void handle_cuMemPoolDestroy(Session& session_, const Command& command_, Reply& 
 void handle_cuStreamCreate(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuStreamCreate;
   const auto* const sent_ = command_.as<codec::Req_cuStreamCreate>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuStreamCreate& req_ = *sent_;
   CUstream made_phStream{};
-  if ((std::uint64_t{req_.Flags} & ~std::uint64_t{1}) != 0) return refuse(session_, reply_, kCall, "Flags has unknown bits");
+  if ((std::uint64_t{req_.Flags} & ~std::uint64_t{1}) != 0) {
+    return refuse(session_, reply_, kCall, "Flags has unknown bits");
+  }
   const auto Flags = static_cast<unsigned int>(req_.Flags);
   const CUresult result_ = session_.driver().cuStreamCreate(&made_phStream, Flags);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -801,10 +916,14 @@ void handle_cuStreamCreate(Session& session_, const Command& command_, Reply& re
 void handle_cuStreamCreateWithPriority(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuStreamCreateWithPriority;
   const auto* const sent_ = command_.as<codec::Req_cuStreamCreateWithPriority>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuStreamCreateWithPriority& req_ = *sent_;
   CUstream made_phStream{};
-  if ((std::uint64_t{req_.flags} & ~std::uint64_t{1}) != 0) return refuse(session_, reply_, kCall, "flags has unknown bits");
+  if ((std::uint64_t{req_.flags} & ~std::uint64_t{1}) != 0) {
+    return refuse(session_, reply_, kCall, "flags has unknown bits");
+  }
   const auto flags = static_cast<unsigned int>(req_.flags);
   const auto priority = static_cast<int>(req_.priority);
   const CUresult result_ = session_.driver().cuStreamCreateWithPriority(
@@ -818,7 +937,9 @@ void handle_cuStreamCreateWithPriority(Session& session_, const Command& command
 void handle_cuStreamCopyAttributes(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuStreamCopyAttributes;
   const auto* const sent_ = command_.as<codec::Req_cuStreamCopyAttributes>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuStreamCopyAttributes& req_ = *sent_;
   void* real_dstStream = nullptr;
   if (const CUresult status_ =
@@ -843,7 +964,9 @@ void handle_cuStreamCopyAttributes(Session& session_, const Command& command_, R
 void handle_cuStreamGetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuStreamGetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuStreamGetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuStreamGetAttribute& req_ = *sent_;
   void* real_hStream = nullptr;
   if (const CUresult status_ =
@@ -852,7 +975,9 @@ void handle_cuStreamGetAttribute(Session& session_, const Command& command_, Rep
     return reply_.finish(status_);
   }
   const CUstream hStream = static_cast<CUstream>(real_hStream);
-  if (!check::is_CUlaunchAttributeID(static_cast<std::int64_t>(req_.attr))) return refuse(session_, reply_, kCall, "attr is no CUlaunchAttributeID");
+  if (!check::is_CUlaunchAttributeID(static_cast<std::int64_t>(req_.attr))) {
+    return refuse(session_, reply_, kCall, "attr is no CUlaunchAttributeID");
+  }
   const auto attr = static_cast<CUstreamAttrID>(req_.attr);
   CUstreamAttrValue value_value{};
   CUstreamAttrValue* const value = &value_value;
@@ -866,7 +991,9 @@ void handle_cuStreamGetAttribute(Session& session_, const Command& command_, Rep
 void handle_cuStreamSetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuStreamSetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuStreamSetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuStreamSetAttribute& req_ = *sent_;
   void* real_hStream = nullptr;
   if (const CUresult status_ =
@@ -875,7 +1002,9 @@ void handle_cuStreamSetAttribute(Session& session_, const Command& command_, Rep
     return reply_.finish(status_);
   }
   const CUstream hStream = static_cast<CUstream>(real_hStream);
-  if (!check::is_CUlaunchAttributeID(static_cast<std::int64_t>(req_.attr))) return refuse(session_, reply_, kCall, "attr is no CUlaunchAttributeID");
+  if (!check::is_CUlaunchAttributeID(static_cast<std::int64_t>(req_.attr))) {
+    return refuse(session_, reply_, kCall, "attr is no CUlaunchAttributeID");
+  }
   const auto attr = static_cast<CUstreamAttrID>(req_.attr);
   CUstreamAttrValue value_param = req_.param;
   CUstreamAttrValue* const param = &value_param;
@@ -888,10 +1017,14 @@ void handle_cuStreamSetAttribute(Session& session_, const Command& command_, Rep
 void handle_cuEventCreate(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuEventCreate;
   const auto* const sent_ = command_.as<codec::Req_cuEventCreate>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuEventCreate& req_ = *sent_;
   CUevent made_phEvent{};
-  if ((std::uint64_t{req_.Flags} & ~std::uint64_t{7}) != 0) return refuse(session_, reply_, kCall, "Flags has unknown bits");
+  if ((std::uint64_t{req_.Flags} & ~std::uint64_t{7}) != 0) {
+    return refuse(session_, reply_, kCall, "Flags has unknown bits");
+  }
   const auto Flags = static_cast<unsigned int>(req_.Flags);
   if ((Flags & CU_EVENT_INTERPROCESS) != 0 && (Flags & CU_EVENT_DISABLE_TIMING) == 0) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
   const CUresult result_ = session_.driver().cuEventCreate(&made_phEvent, Flags);
@@ -904,7 +1037,9 @@ void handle_cuEventCreate(Session& session_, const Command& command_, Reply& rep
 void handle_cuEventDestroy(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuEventDestroy;
   const auto* const sent_ = command_.as<codec::Req_cuEventDestroy>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuEventDestroy& req_ = *sent_;
   void* real_hEvent = nullptr;
   if (const CUresult status_ =
@@ -925,7 +1060,9 @@ void handle_cuEventDestroy(Session& session_, const Command& command_, Reply& re
 void handle_cuEventElapsedTime(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuEventElapsedTime;
   const auto* const sent_ = command_.as<codec::Req_cuEventElapsedTime>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuEventElapsedTime& req_ = *sent_;
   float value_pMilliseconds{};
   float* const pMilliseconds = &value_pMilliseconds;
@@ -953,11 +1090,15 @@ void handle_cuEventElapsedTime(Session& session_, const Command& command_, Reply
 void handle_cuFuncGetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncGetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuFuncGetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuFuncGetAttribute& req_ = *sent_;
   int value_pi{};
   int* const pi = &value_pi;
-  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) {
+    return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  }
   const auto attrib = static_cast<CUfunction_attribute>(req_.attrib);
   void* real_hfunc = nullptr;
   if (const CUresult status_ =
@@ -976,7 +1117,9 @@ void handle_cuFuncGetAttribute(Session& session_, const Command& command_, Reply
 void handle_cuFuncSetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncSetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuFuncSetAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuFuncSetAttribute& req_ = *sent_;
   void* real_hfunc = nullptr;
   if (const CUresult status_ =
@@ -985,7 +1128,9 @@ void handle_cuFuncSetAttribute(Session& session_, const Command& command_, Reply
     return reply_.finish(status_);
   }
   const CUfunction hfunc = static_cast<CUfunction>(real_hfunc);
-  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  if (!check::is_CUfunction_attribute(static_cast<std::int64_t>(req_.attrib))) {
+    return refuse(session_, reply_, kCall, "attrib is no CUfunction_attribute");
+  }
   const auto attrib = static_cast<CUfunction_attribute>(req_.attrib);
   const auto value = static_cast<int>(req_.value);
   const CUresult result_ = session_.driver().cuFuncSetAttribute(hfunc, attrib, value);
@@ -997,7 +1142,9 @@ void handle_cuFuncSetAttribute(Session& session_, const Command& command_, Reply
 void handle_cuFuncSetCacheConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncSetCacheConfig;
   const auto* const sent_ = command_.as<codec::Req_cuFuncSetCacheConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuFuncSetCacheConfig& req_ = *sent_;
   void* real_hfunc = nullptr;
   if (const CUresult status_ =
@@ -1006,7 +1153,9 @@ void handle_cuFuncSetCacheConfig(Session& session_, const Command& command_, Rep
     return reply_.finish(status_);
   }
   const CUfunction hfunc = static_cast<CUfunction>(real_hfunc);
-  if (!check::is_CUfunc_cache(static_cast<std::int64_t>(req_.config))) return refuse(session_, reply_, kCall, "config is no CUfunc_cache");
+  if (!check::is_CUfunc_cache(static_cast<std::int64_t>(req_.config))) {
+    return refuse(session_, reply_, kCall, "config is no CUfunc_cache");
+  }
   const auto config = static_cast<CUfunc_cache>(req_.config);
   const CUresult result_ = session_.driver().cuFuncSetCacheConfig(hfunc, config);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -1017,7 +1166,9 @@ void handle_cuFuncSetCacheConfig(Session& session_, const Command& command_, Rep
 void handle_cuFuncIsLoaded(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncIsLoaded;
   const auto* const sent_ = command_.as<codec::Req_cuFuncIsLoaded>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuFuncIsLoaded& req_ = *sent_;
   CUfunctionLoadingState value_state{};
   CUfunctionLoadingState* const state = &value_state;
@@ -1038,7 +1189,9 @@ void handle_cuFuncIsLoaded(Session& session_, const Command& command_, Reply& re
 void handle_cuFuncLoad(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncLoad;
   const auto* const sent_ = command_.as<codec::Req_cuFuncLoad>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuFuncLoad& req_ = *sent_;
   void* real_function = nullptr;
   if (const CUresult status_ =
@@ -1055,7 +1208,9 @@ void handle_cuFuncLoad(Session& session_, const Command& command_, Reply& reply_
 void handle_cuFuncSetSharedMemConfig(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncSetSharedMemConfig;
   const auto* const sent_ = command_.as<codec::Req_cuFuncSetSharedMemConfig>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuFuncSetSharedMemConfig& req_ = *sent_;
   void* real_hfunc = nullptr;
   if (const CUresult status_ =
@@ -1064,7 +1219,9 @@ void handle_cuFuncSetSharedMemConfig(Session& session_, const Command& command_,
     return reply_.finish(status_);
   }
   const CUfunction hfunc = static_cast<CUfunction>(real_hfunc);
-  if (!check::is_CUsharedconfig(static_cast<std::int64_t>(req_.config))) return refuse(session_, reply_, kCall, "config is no CUsharedconfig");
+  if (!check::is_CUsharedconfig(static_cast<std::int64_t>(req_.config))) {
+    return refuse(session_, reply_, kCall, "config is no CUsharedconfig");
+  }
   const auto config = static_cast<CUsharedconfig>(req_.config);
   const CUresult result_ = session_.driver().cuFuncSetSharedMemConfig(hfunc, config);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -1075,10 +1232,14 @@ void handle_cuFuncSetSharedMemConfig(Session& session_, const Command& command_,
 void handle_cuGraphCreate(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphCreate;
   const auto* const sent_ = command_.as<codec::Req_cuGraphCreate>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphCreate& req_ = *sent_;
   CUgraph made_phGraph{};
-  if ((std::uint64_t{req_.flags} & ~std::uint64_t{0}) != 0) return refuse(session_, reply_, kCall, "flags has unknown bits");
+  if ((std::uint64_t{req_.flags} & ~std::uint64_t{0}) != 0) {
+    return refuse(session_, reply_, kCall, "flags has unknown bits");
+  }
   const auto flags = static_cast<unsigned int>(req_.flags);
   const CUresult result_ = session_.driver().cuGraphCreate(&made_phGraph, flags);
   if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
@@ -1090,7 +1251,9 @@ void handle_cuGraphCreate(Session& session_, const Command& command_, Reply& rep
 void handle_cuDeviceGraphMemTrim(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceGraphMemTrim;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceGraphMemTrim>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceGraphMemTrim& req_ = *sent_;
   if (req_.device != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
   const CUdevice device = session_.device();
@@ -1102,13 +1265,18 @@ void handle_cuDeviceGraphMemTrim(Session& session_, const Command& command_, Rep
 void handle_cuDeviceGetGraphMemAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceGetGraphMemAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceGetGraphMemAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceGetGraphMemAttribute& req_ = *sent_;
   if (req_.device != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
   const CUdevice device = session_.device();
-  if (!check::is_CUgraphMem_attribute(static_cast<std::int64_t>(req_.attr))) return refuse(session_, reply_, kCall, "attr is no CUgraphMem_attribute");
+  if (!check::is_CUgraphMem_attribute(static_cast<std::int64_t>(req_.attr))) {
+    return refuse(session_, reply_, kCall, "attr is no CUgraphMem_attribute");
+  }
   const auto attr = static_cast<CUgraphMem_attribute>(req_.attr);
-  const std::size_t bytes_value = codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)), 1);
+  const std::size_t bytes_value =
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)), 1);
   if (bytes_value > kMaxOutputBytes) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
   std::vector<std::uint64_t> items_value(bytes_value / sizeof(std::uint64_t) + 1);
   void* const value = items_value.data();
@@ -1122,19 +1290,26 @@ void handle_cuDeviceGetGraphMemAttribute(Session& session_, const Command& comma
 void handle_cuDeviceSetGraphMemAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuDeviceSetGraphMemAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuDeviceSetGraphMemAttribute>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuDeviceSetGraphMemAttribute& req_ = *sent_;
   if (req_.device != 0) return reply_.finish(CUDA_ERROR_INVALID_DEVICE);
   const CUdevice device = session_.device();
-  if (!check::is_CUgraphMem_attribute(static_cast<std::int64_t>(req_.attr))) return refuse(session_, reply_, kCall, "attr is no CUgraphMem_attribute");
+  if (!check::is_CUgraphMem_attribute(static_cast<std::int64_t>(req_.attr))) {
+    return refuse(session_, reply_, kCall, "attr is no CUgraphMem_attribute");
+  }
   const auto attr = static_cast<CUgraphMem_attribute>(req_.attr);
   const std::uint8_t* blob_value = nullptr;
-  if (!find_blob(command_, req_.value, true, &blob_value)) return refuse(session_, reply_, kCall, "value lies outside the payload");
-  if (blob_value != nullptr || (value_size::graph_mem_attribute(attr)) != 0) {
-    const std::size_t expected_ = codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)), 1);
-    if (req_.value.bytes != expected_) return refuse(session_, reply_, kCall, "value has a wrong size");
+  if (!find_blob(command_, req_.value, true, &blob_value)) {
+    return refuse(session_, reply_, kCall, "value lies outside the payload");
   }
-  // SAFETY: find_blob checked place, size and alignment.
+  const std::size_t expected_value =
+      codec::array_bytes(static_cast<std::uint64_t>(value_size::graph_mem_attribute(attr)), 1);
+  if (req_.value.bytes != expected_value) {
+    return refuse(session_, reply_, kCall, "value has a wrong size");
+  }
+  // SAFETY: find_blob checked place and alignment, and the size is the expected one.
   void* const value =
       const_cast<std::uint8_t*>(blob_value);
   const CUresult result_ = session_.driver().cuDeviceSetGraphMemAttribute(device, attr, value);
@@ -1145,7 +1320,9 @@ void handle_cuDeviceSetGraphMemAttribute(Session& session_, const Command& comma
 void handle_cuGraphClone(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphClone;
   const auto* const sent_ = command_.as<codec::Req_cuGraphClone>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphClone& req_ = *sent_;
   CUgraph made_phGraphClone{};
   void* real_originalGraph = nullptr;
@@ -1165,7 +1342,9 @@ void handle_cuGraphClone(Session& session_, const Command& command_, Reply& repl
 void handle_cuGraphInstantiateWithFlags(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphInstantiateWithFlags;
   const auto* const sent_ = command_.as<codec::Req_cuGraphInstantiateWithFlags>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphInstantiateWithFlags& req_ = *sent_;
   CUgraphExec made_phGraphExec{};
   void* real_hGraph = nullptr;
@@ -1175,7 +1354,9 @@ void handle_cuGraphInstantiateWithFlags(Session& session_, const Command& comman
     return reply_.finish(status_);
   }
   const CUgraph hGraph = static_cast<CUgraph>(real_hGraph);
-  if ((std::uint64_t{req_.flags} & ~std::uint64_t{15}) != 0) return refuse(session_, reply_, kCall, "flags has unknown bits");
+  if ((std::uint64_t{req_.flags} & ~std::uint64_t{15}) != 0) {
+    return refuse(session_, reply_, kCall, "flags has unknown bits");
+  }
   const auto flags = static_cast<unsigned long long>(req_.flags);
   const CUresult result_ = session_.driver().cuGraphInstantiateWithFlags(
     &made_phGraphExec, hGraph, flags);
@@ -1188,7 +1369,9 @@ void handle_cuGraphInstantiateWithFlags(Session& session_, const Command& comman
 void handle_cuGraphExecGetFlags(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphExecGetFlags;
   const auto* const sent_ = command_.as<codec::Req_cuGraphExecGetFlags>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphExecGetFlags& req_ = *sent_;
   void* real_hGraphExec = nullptr;
   if (const CUresult status_ =
@@ -1209,7 +1392,9 @@ void handle_cuGraphExecGetFlags(Session& session_, const Command& command_, Repl
 void handle_cuGraphUpload(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphUpload;
   const auto* const sent_ = command_.as<codec::Req_cuGraphUpload>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphUpload& req_ = *sent_;
   void* real_hGraph = nullptr;
   if (const CUresult status_ =
@@ -1233,7 +1418,9 @@ void handle_cuGraphUpload(Session& session_, const Command& command_, Reply& rep
 void handle_cuGraphExecDestroy(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphExecDestroy;
   const auto* const sent_ = command_.as<codec::Req_cuGraphExecDestroy>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphExecDestroy& req_ = *sent_;
   void* real_hGraphExec = nullptr;
   if (const CUresult status_ =
@@ -1254,7 +1441,9 @@ void handle_cuGraphExecDestroy(Session& session_, const Command& command_, Reply
 void handle_cuGraphDestroy(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphDestroy;
   const auto* const sent_ = command_.as<codec::Req_cuGraphDestroy>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuGraphDestroy& req_ = *sent_;
   void* real_hGraph = nullptr;
   if (const CUresult status_ =
@@ -1275,7 +1464,9 @@ void handle_cuGraphDestroy(Session& session_, const Command& command_, Reply& re
 void handle_cuOccupancyMaxActiveBlocksPerMultiprocessor(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessor;
   const auto* const sent_ = command_.as<codec::Req_cuOccupancyMaxActiveBlocksPerMultiprocessor>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuOccupancyMaxActiveBlocksPerMultiprocessor& req_ = *sent_;
   int value_numBlocks{};
   int* const numBlocks = &value_numBlocks;
@@ -1299,7 +1490,9 @@ void handle_cuOccupancyMaxActiveBlocksPerMultiprocessor(Session& session_, const
 void handle_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;
   const auto* const sent_ = command_.as<codec::Req_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags& req_ = *sent_;
   int value_numBlocks{};
   int* const numBlocks = &value_numBlocks;
@@ -1312,7 +1505,9 @@ void handle_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& sessio
   const CUfunction func = static_cast<CUfunction>(real_func);
   const auto blockSize = static_cast<int>(req_.blockSize);
   const auto dynamicSMemSize = static_cast<size_t>(req_.dynamicSMemSize);
-  if ((std::uint64_t{req_.flags} & ~std::uint64_t{1}) != 0) return refuse(session_, reply_, kCall, "flags has unknown bits");
+  if ((std::uint64_t{req_.flags} & ~std::uint64_t{1}) != 0) {
+    return refuse(session_, reply_, kCall, "flags has unknown bits");
+  }
   const auto flags = static_cast<unsigned int>(req_.flags);
   const CUresult result_ = session_.driver().cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
     numBlocks, func, blockSize, dynamicSMemSize, flags);
@@ -1325,7 +1520,9 @@ void handle_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& sessio
 void handle_cuOccupancyAvailableDynamicSMemPerBlock(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuOccupancyAvailableDynamicSMemPerBlock;
   const auto* const sent_ = command_.as<codec::Req_cuOccupancyAvailableDynamicSMemPerBlock>();
-  if (sent_ == nullptr) return refuse(session_, reply_, kCall, "the request is too short");
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
   const codec::Req_cuOccupancyAvailableDynamicSMemPerBlock& req_ = *sent_;
   size_t value_dynamicSmemSize{};
   size_t* const dynamicSmemSize = &value_dynamicSmemSize;

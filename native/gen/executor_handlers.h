@@ -11,7 +11,7 @@ namespace phos::executor {
 // Null for an id that no command may have.
 Handler handler_for(CallId id) noexcept;
 
-// Hand-written in native/executor. A saved command is given to the same handler at restore.
+// Hand-written in native/executor. A saved command goes to the same handler at restore.
 void handle_cuCtxSynchronize(Session& session, const Command& command, Reply& reply);
 void handle_cuMemGetInfo(Session& session, const Command& command, Reply& reply);
 void handle_cuMemAlloc(Session& session, const Command& command, Reply& reply);

@@ -12,7 +12,7 @@
 namespace phos {
 namespace {
 
-// SAFETY: a pointer to a function may be kept as one of another type; callers cast it back.
+// SAFETY: a function pointer may be kept as one of another type; callers cast it back.
 #define PHOS_ADDRESS(symbol) reinterpret_cast<ProcAddress>(&::symbol)
 
 // By name; for each name the legacy versions before the per-thread ones, oldest first.
@@ -1288,8 +1288,12 @@ const ProcEntry kEntries[] = {
 };
 
 struct ByName {
-  bool operator()(const ProcEntry& e, const char* n) const { return std::strcmp(e.name, n) < 0; }
-  bool operator()(const char* n, const ProcEntry& e) const { return std::strcmp(n, e.name) < 0; }
+  bool operator()(const ProcEntry& e, const char* n) const {
+    return std::strcmp(e.name, n) < 0;
+  }
+  bool operator()(const char* n, const ProcEntry& e) const {
+    return std::strcmp(n, e.name) < 0;
+  }
 };
 
 }  // namespace
@@ -1300,9 +1304,8 @@ ProcLookup look_up_proc(const char* name, int version, std::uint64_t flags) noex
   const auto [first, last] =
       std::equal_range(std::begin(kEntries), std::end(kEntries), name, ByName{});
   if (first == last) return {nullptr, CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND};
-  const bool wants_per_thread = (flags & CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM) != 0;
-  const bool has_per_thread = (last - 1)->per_thread;
-  const bool per_thread = wants_per_thread && has_per_thread;
+  constexpr std::uint64_t kPerThread = CU_GET_PROC_ADDRESS_PER_THREAD_DEFAULT_STREAM;
+  const bool per_thread = (flags & kPerThread) != 0 && (last - 1)->per_thread;
   const ProcEntry* best = nullptr;
   for (const ProcEntry* e = first; e != last; ++e) {
     if (e->per_thread == per_thread && e->since <= version) best = e;

@@ -101,7 +101,7 @@ constexpr bool is_CUsharedconfig(std::int64_t value) noexcept {
 
 }  // namespace phos::check
 
-// Bytes of a value that is handed over as `void *`; 0 for an attribute that is not known.
+// Bytes of a value that is handed over as `void *`; 0 for an unknown attribute.
 namespace phos::value_size {
 
 // Bytes of the value of cuMemPoolGetAttribute and cuMemPoolSetAttribute.

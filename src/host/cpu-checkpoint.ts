@@ -13,7 +13,7 @@ import { readFds } from './fds.ts';
 import type { KeeperConnection, KeeperStatus } from './keeper-connection.ts';
 import { findLeadsOut, type KeeperEnd, refuseLeaks } from './leads-out.ts';
 import { type OpenFile, openForWriting } from './open-files.ts';
-import { isAlive, type ProcessFacts, readProcess, readTree, waitReaped } from './proc.ts';
+import { isAlive, type ProcessFacts, readTree, waitReaped } from './proc.ts';
 import { errnoOf } from './wait.ts';
 
 const KEEPER_DEADLINE_MS = 10_000;
@@ -26,6 +26,8 @@ export interface CpuDumpRequest {
   readonly keeper: KeeperConnection | null;
   /** Pids whose sockets to the tree are closed before the dump: the tree's executors. */
   readonly closing: readonly number[];
+  /** The program goes on after the dump. */
+  readonly leaveRunning: boolean;
   /** TCP connections come back closed instead of refusing the dump. */
   readonly closeTcp: boolean;
 }
@@ -77,6 +79,8 @@ export interface FrozenDump {
   readonly stoppedAt: number;
   readonly freezeMs: number;
   readonly criuMs: number;
+  /** Pids that were stopped (SIGSTOP) before the dump and stay so. */
+  readonly stoppedBefore: ReadonlySet<number>;
 }
 
 export interface CpuDumpLimits {
@@ -103,12 +107,12 @@ export async function dumpCpu(
   const stoppedAt = performance.now();
   await request.cgroup.freeze(limits.freezeMs);
   const frozenAt = performance.now();
-  const before = stoppedStates(readTree(request.rootPid));
+  const stoppedBefore = stoppedStates(readTree(request.rootPid));
   try {
-    return await saveFrozen(request, directory, limits, criu, { stoppedAt, frozenAt });
+    const saved = await saveFrozen(request, directory, limits, criu);
+    return { ...saved, stoppedAt, stoppedBefore, freezeMs: frozenAt - stoppedAt };
   } catch (thrown) {
-    await request.cgroup.thaw(limits.freezeMs);
-    wakeStopped(request.rootPid, before);
+    await letGo(request.cgroup, stoppedBefore, limits.freezeMs);
     throw thrown;
   }
 }
@@ -118,8 +122,7 @@ async function saveFrozen(
   directory: string,
   limits: CpuDumpLimits,
   criu: Criu,
-  times: { readonly stoppedAt: number; readonly frozenAt: number },
-): Promise<FrozenDump> {
+): Promise<Pick<FrozenDump, 'image' | 'tree' | 'bytes' | 'criuMs'>> {
   const { keeper } = request;
   // The tree as it is now that nothing in it moves; the plan was made while it ran.
   const tree = readTree(request.rootPid);
@@ -135,6 +138,7 @@ async function saveFrozen(
     imagesDir: directory,
     freezeCgroup: request.cgroup.path,
     externalTtys: ends.filter((end) => end.stdio === 'pty').map((end) => end.name),
+    leaveRunning: request.leaveRunning,
     shellJob,
     closeTcp: request.closeTcp,
     deadlineMs: limits.criuMs,
@@ -157,14 +161,7 @@ async function saveFrozen(
     openFiles: [...openFiles],
   };
   writeCpuImage(directory, image, pendingInput);
-  return {
-    image,
-    tree,
-    bytes: folderBytes(directory),
-    stoppedAt: times.stoppedAt,
-    freezeMs: times.frozenAt - times.stoppedAt,
-    criuMs,
-  };
+  return { image, tree, bytes: folderBytes(directory), criuMs };
 }
 
 /** Brings every process of the tree into the job's cgroup, children made meanwhile included. */
@@ -192,26 +189,33 @@ function stoppedStates(tree: readonly ProcessFacts[]): Set<number> {
   return new Set(tree.filter((row) => row.state === 'T').map((row) => row.pid));
 }
 
-/** Lets go on what CRIU left stopped, but not what was stopped before. */
-function wakeStopped(rootPid: number, before: ReadonlySet<number>): void {
-  if (readProcess(rootPid) === null) return;
-  for (const row of readTree(rootPid)) {
-    if (row.state !== 'T' || before.has(row.pid)) continue;
+/**
+ * Thaws a tree. CRIU leaves a tree that was to end with a SIGSTOP waiting for it; a SIGCONT sent
+ * while it is still frozen takes that back before anyone can see it stop.
+ */
+async function letGo(
+  cgroup: JobCgroup,
+  stoppedBefore: ReadonlySet<number>,
+  deadlineMs: number,
+): Promise<void> {
+  for (const pid of cgroup.members()) {
+    if (stoppedBefore.has(pid)) continue;
     try {
-      process.kill(row.pid, 'SIGCONT');
+      process.kill(pid, 'SIGCONT');
     } catch (thrown) {
       if (errnoOf(thrown) !== 'ESRCH') throw thrown;
     }
   }
+  await cgroup.thaw(deadlineMs);
 }
 
 /** Lets a frozen tree go on. @returns how long it was stopped, in milliseconds */
 export async function thawTree(
   cgroup: JobCgroup,
-  dump: Pick<FrozenDump, 'stoppedAt'>,
+  dump: Pick<FrozenDump, 'stoppedAt' | 'stoppedBefore'>,
   deadlineMs: number,
 ): Promise<number> {
-  await cgroup.thaw(deadlineMs);
+  await letGo(cgroup, dump.stoppedBefore, deadlineMs);
   return performance.now() - dump.stoppedAt;
 }
 

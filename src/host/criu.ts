@@ -131,6 +131,12 @@ export interface CriuDump {
   readonly freezeCgroup: string;
   /** "tty[rdev:dev]" of terminals whose other side is not in the tree. */
   readonly externalTtys: readonly string[];
+  /**
+   * The tree goes on after the dump. Frozen, it stays still all the same, and no signal touches it;
+   * but CRIU then takes back the links it made to deleted files, and an image that needs one
+   * (a file deleted under one name that lives on under another) cannot be restored.
+   */
+  readonly leaveRunning: boolean;
   /** The session's leader is not in the tree. */
   readonly shellJob: boolean;
   /** Connected TCP sockets are saved (to come back closed) rather than refused. */
@@ -148,7 +154,7 @@ export function dumpArguments(dump: CriuDump): string[] {
     ...commonOptions({ ...dump, workDir: dump.imagesDir, logFile: 'dump.log' }),
     '--freeze-cgroup',
     dump.freezeCgroup,
-    '--leave-stopped',
+    dump.leaveRunning ? '--leave-running' : '--leave-stopped',
     '--link-remap',
     '--ghost-limit',
     GHOST_LIMIT,

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// Whether this machine can checkpoint processes at all. Tests that need it are skipped where it
+// cannot, with the reason in their name, so that nobody takes a skipped run for a passed one.
+import { createJobCgroup } from '../../src/host/cgroup.ts';
+import { checkMayCheckpoint, findCriu } from '../../src/host/criu.ts';
+
+/** Null when dump and restore can be tested here, else why not. */
+export async function whyNoCheckpoint(): Promise<string | null> {
+  try {
+    checkMayCheckpoint();
+    await findCriu();
+    const cgroup = createJobCgroup(`probe-${process.pid}`);
+    await cgroup.remove(5_000);
+    return null;
+  } catch (thrown) {
+    return thrown instanceof Error ? thrown.message : String(thrown);
+  }
+}

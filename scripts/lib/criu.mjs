@@ -6,16 +6,7 @@
 // dynamic loader. Nothing is installed: apt runs with a private configuration, package lists and
 // dpkg status, and its only source is the machine's own Debian source with the suite changed.
 import { execFile } from 'node:child_process';
-import {
-  chmod,
-  mkdir,
-  mkdtemp,
-  readFile,
-  readdir,
-  rename,
-  rm,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readFile, readdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -107,7 +98,10 @@ export async function deriveSource(etc = '/etc/apt', osRelease = '/etc/os-releas
     const text = deb822Source(await readFile(path, 'utf8'), codename);
     if (text) return { name: 'phos.sources', text };
   }
-  const lists = [join(etc, 'sources.list'), ...(await readableFiles(join(etc, 'sources.list.d'), '.list'))];
+  const lists = [
+    join(etc, 'sources.list'),
+    ...(await readableFiles(join(etc, 'sources.list.d'), '.list')),
+  ];
   for (const path of lists) {
     const text = oneLineSource(await readFile(path, 'utf8').catch(() => ''), codename);
     if (text) return { name: 'phos.list', text };
@@ -221,7 +215,11 @@ export async function ensureCriu(root, log = () => {}) {
     if (!newEnough(version)) throw new Error(`the unpacked CRIU does not run. ${CURE}`);
     return { path, version };
   } catch (error) {
-    const tail = String(error.stderr ?? '').trim().split('\n').slice(-3).join(' ');
+    const tail = String(error.stderr ?? '')
+      .trim()
+      .split('\n')
+      .slice(-3)
+      .join(' ');
     const cause = tail ? `${error.message.split('\n')[0]}: ${tail}` : error.message;
     const cure = cause.includes(CURE) ? '' : ` ${CURE}`;
     throw new Error(`CRIU could not be unpacked: ${cause}.${cure}`, { cause: error });

@@ -18,7 +18,11 @@ export function cgroup2Mounts(mountInfo = readFileSync('/proc/self/mountinfo', '
     if (after?.split(' ')[0] !== 'cgroup2') return [];
     // Field 5 is the mount point, with blanks and the like written in octal.
     const point = before?.split(' ')[4] ?? '';
-    return [point.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(parseInt(digits, 8)))];
+    return [
+      point.replace(/\\([0-7]{3})/g, (_, digits: string) =>
+        String.fromCharCode(parseInt(digits, 8)),
+      ),
+    ];
   });
 }
 

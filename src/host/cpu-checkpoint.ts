@@ -79,6 +79,7 @@ export interface FrozenDump {
   readonly stoppedAt: number;
   readonly freezeMs: number;
   readonly criuMs: number;
+  readonly leaveRunning: boolean;
   /** Pids that were stopped (SIGSTOP) before the dump and stay so. */
   readonly stoppedBefore: ReadonlySet<number>;
 }
@@ -110,9 +111,11 @@ export async function dumpCpu(
   const stoppedBefore = stoppedStates(readTree(request.rootPid));
   try {
     const saved = await saveFrozen(request, directory, limits, criu);
-    return { ...saved, stoppedAt, stoppedBefore, freezeMs: frozenAt - stoppedAt };
+    const { leaveRunning } = request;
+    return { ...saved, leaveRunning, stoppedAt, stoppedBefore, freezeMs: frozenAt - stoppedAt };
   } catch (thrown) {
-    await letGo(request.cgroup, stoppedBefore, limits.freezeMs);
+    if (!request.leaveRunning) cancelStop(request.cgroup, stoppedBefore);
+    await request.cgroup.thaw(limits.freezeMs);
     throw thrown;
   }
 }
@@ -190,14 +193,10 @@ function stoppedStates(tree: readonly ProcessFacts[]): Set<number> {
 }
 
 /**
- * Thaws a tree. CRIU leaves a tree that was to end with a SIGSTOP waiting for it; a SIGCONT sent
- * while it is still frozen takes that back before anyone can see it stop.
+ * CRIU leaves a tree that is to end with a SIGSTOP waiting for it. If it is to go on after all, a
+ * SIGCONT sent while it is still frozen takes that back before anyone can see it stop.
  */
-async function letGo(
-  cgroup: JobCgroup,
-  stoppedBefore: ReadonlySet<number>,
-  deadlineMs: number,
-): Promise<void> {
+function cancelStop(cgroup: JobCgroup, stoppedBefore: ReadonlySet<number>): void {
   for (const pid of cgroup.members()) {
     if (stoppedBefore.has(pid)) continue;
     try {
@@ -206,16 +205,16 @@ async function letGo(
       if (errnoOf(thrown) !== 'ESRCH') throw thrown;
     }
   }
-  await cgroup.thaw(deadlineMs);
 }
 
 /** Lets a frozen tree go on. @returns how long it was stopped, in milliseconds */
 export async function thawTree(
   cgroup: JobCgroup,
-  dump: Pick<FrozenDump, 'stoppedAt' | 'stoppedBefore'>,
+  dump: Pick<FrozenDump, 'stoppedAt' | 'stoppedBefore' | 'leaveRunning'>,
   deadlineMs: number,
 ): Promise<number> {
-  await letGo(cgroup, dump.stoppedBefore, deadlineMs);
+  if (!dump.leaveRunning) cancelStop(cgroup, dump.stoppedBefore);
+  await cgroup.thaw(deadlineMs);
   return performance.now() - dump.stoppedAt;
 }
 

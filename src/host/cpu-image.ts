@@ -24,7 +24,9 @@ export const cpuImageSchema = z.strictObject({
   /** TCP connections were saved and come back closed. */
   closeTcp: z.boolean(),
   /** Keeper's ends that the tree held: CRIU's name and the stream that takes its place. */
-  ends: z.array(z.strictObject({ name: z.string(), stdio: z.enum(['stdin', 'stdout', 'stderr', 'pty']) })),
+  ends: z.array(
+    z.strictObject({ name: z.string(), stdio: z.enum(['stdin', 'stdout', 'stderr', 'pty']) }),
+  ),
   /** Settings of the terminal in hexadecimal; '' without one. */
   termios: z.string(),
   stdinEof: z.boolean(),
@@ -54,9 +56,13 @@ export function writeCpuImage(directory: string, image: CpuImage, pendingInput: 
     writeFileSync(join(directory, PROCESS_FILE), text, { mode: 0o600 });
   } catch (cause) {
     const errno = errnoOf(cause);
-    throw new PhosError(codeOfErrno(errno), `writing the CPU side to ${directory} failed (${errno})`, {
-      cause,
-    });
+    throw new PhosError(
+      codeOfErrno(errno),
+      `writing the CPU side to ${directory} failed (${errno})`,
+      {
+        cause,
+      },
+    );
   }
 }
 

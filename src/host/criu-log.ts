@@ -19,6 +19,12 @@ const rules: readonly Rule[] = [
     cure: 'free space or choose another folder for the image',
   },
   {
+    pattern:
+      /Read \d+ bytes while \d+ expected|Magic doesn't match|Unexpected EOF|corrupted|Image .*(invalid|truncated)|unpack.*failed/i,
+    code: 'IMAGE_INVALID',
+    cure: 'the CPU side of the image is damaged; see phos image verify',
+  },
+  {
     pattern: /has bad (size|mode)|has changed.*size/i,
     code: 'CONFLICT',
     cure: 'a file changed since the dump; put it back as it was',
@@ -44,7 +50,8 @@ const rules: readonly Rule[] = [
     cure: 'a terminal leads out of the tree; start the program with phos run',
   },
   {
-    pattern: /io_uring|perf_event|Unknown shit|unsupported (file|fd|socket)|Can't dump (a )?(socket|file)/i,
+    pattern:
+      /io_uring|perf_event|Unknown shit|unsupported (file|fd|socket)|Can't dump (a )?(socket|file)/i,
     code: 'UNSUPPORTED',
     cure: 'the program has something open that CRIU cannot save',
   },
@@ -52,11 +59,6 @@ const rules: readonly Rule[] = [
     pattern: /Can't (open|stat|lookup).*No such file|No such file or directory/i,
     code: 'NOT_FOUND',
     cure: 'a file that the program had open or mapped is gone; put it back',
-  },
-  {
-    pattern: /Magic doesn't match|Unexpected EOF|corrupted|Image .*(invalid|truncated)|unpack.*failed/i,
-    code: 'IMAGE_INVALID',
-    cure: 'the CPU side of the image is damaged; see phos image verify',
   },
   {
     pattern: /Permission denied|Operation not permitted|capabilit/i,
@@ -70,11 +72,14 @@ const rules: readonly Rule[] = [
   },
 ];
 
+// CRIU asks for more than it needs and says so as an error, but goes on.
+const noise = /Can't setup RLIMIT_NOFILE/;
+
 /** Error lines of a log, without their times and numbers. */
 export function errorLines(log: string): string[] {
   return log.split('\n').flatMap((line) => {
     const found = /\bError \([^)]*\):\s*(.*)$/.exec(line)?.[1]?.trim();
-    return found ? [found] : [];
+    return found && !noise.test(found) ? [found] : [];
   });
 }
 

@@ -5,7 +5,15 @@ import { PhosError } from '../errors/phos-error.ts';
 import { readProc } from './proc.ts';
 import { errnoOf } from './wait.ts';
 
-export type FdKind = 'pipe' | 'socket' | 'tty' | 'device' | 'file' | 'memfd' | 'anonymous' | 'other';
+export type FdKind =
+  | 'pipe'
+  | 'socket'
+  | 'tty'
+  | 'device'
+  | 'file'
+  | 'memfd'
+  | 'anonymous'
+  | 'other';
 
 export interface FdFacts {
   readonly pid: number;
@@ -74,7 +82,11 @@ export function masterOf(fd: FdFacts): bigint | null {
 }
 
 // S_IFMT and the kinds of stat(2).
-const kinds: Readonly<Record<number, FdKind>> = { 0o100000: 'file', 0o010000: 'pipe', 0o140000: 'socket' };
+const kinds: Readonly<Record<number, FdKind>> = {
+  0o100000: 'file',
+  0o010000: 'pipe',
+  0o140000: 'socket',
+};
 
 function kindOf(target: string, mode: number, rdev: bigint): FdKind {
   if (target.startsWith('anon_inode:')) return 'anonymous';

@@ -12,7 +12,10 @@ import {
   type KeeperFrame,
 } from './keeper-frames.ts';
 
-const decimal = z.string().regex(/^\d{1,20}$/).transform(BigInt);
+const decimal = z
+  .string()
+  .regex(/^\d{1,20}$/)
+  .transform(BigInt);
 const counters = z.object({ stdoutBytes: decimal, stderrBytes: decimal });
 
 export const jobExitSchema = z.object({
@@ -113,11 +116,16 @@ export class KeeperConnection {
       });
     } catch (cause) {
       const { code, message } = cause as NodeJS.ErrnoException;
-      const kind = code === 'EACCES' ? 'PERMISSION' : message === 'deadline' ? 'TIMEOUT' : 'UNAVAILABLE';
-      throw new PhosError(kind, `no keeper answers at ${path} (${code ?? message}); its job is over`, {
-        cause,
-        details: { path },
-      });
+      const kind =
+        code === 'EACCES' ? 'PERMISSION' : message === 'deadline' ? 'TIMEOUT' : 'UNAVAILABLE';
+      throw new PhosError(
+        kind,
+        `no keeper answers at ${path} (${code ?? message}); its job is over`,
+        {
+          cause,
+          details: { path },
+        },
+      );
     } finally {
       clearTimeout(timer);
     }
@@ -220,7 +228,10 @@ export class KeeperConnection {
       const timer = setTimeout(() => {
         this.#waiting.delete(serial);
         reject(
-          new PhosError('TIMEOUT', `the keeper at ${this.path} did not answer ${name} in ${deadlineMs} ms`),
+          new PhosError(
+            'TIMEOUT',
+            `the keeper at ${this.path} did not answer ${name} in ${deadlineMs} ms`,
+          ),
         );
       }, deadlineMs);
       this.#waiting.set(serial, { resolve, reject, timer });

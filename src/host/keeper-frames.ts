@@ -55,7 +55,10 @@ export function encodeFrame(name: FrameName, serial: number, payload: Uint8Array
 }
 
 /** Rows and columns as attach and windowSize carry them. */
-export function encodeWindowSize(size: { readonly rows: number; readonly columns: number }): Buffer {
+export function encodeWindowSize(size: {
+  readonly rows: number;
+  readonly columns: number;
+}): Buffer {
   const payload = Buffer.alloc(4);
   payload.writeUInt16LE(size.rows & 0xffff, 0);
   payload.writeUInt16LE(size.columns & 0xffff, 2);

@@ -151,7 +151,11 @@ export function keeperPath(): string {
   return fileURLToPath(nativeUrl('bin/phos-keeper', process.env['PHOS_BUILD_DIR'] ?? null));
 }
 
-async function launch(mode: string, specification: Buffer, deadlineMs: number): Promise<StartedJob> {
+async function launch(
+  mode: string,
+  specification: Buffer,
+  deadlineMs: number,
+): Promise<StartedJob> {
   // Its own environment is bare: a preloaded library is for the program, not for its keeper.
   const child = spawn(keeperPath(), [mode], {
     detached: true,

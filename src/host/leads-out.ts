@@ -3,14 +3,7 @@
 // get new ends at a restore; anything else is refused by name before anything is touched.
 import { execFileSync } from 'node:child_process';
 import { PhosError } from '../errors/phos-error.ts';
-import {
-  type FdFacts,
-  holdersOf,
-  isHarmlessDevice,
-  masterOf,
-  ptyIndex,
-  ttyName,
-} from './fds.ts';
+import { type FdFacts, holdersOf, isHarmlessDevice, masterOf, ptyIndex, ttyName } from './fds.ts';
 import { keeperPath } from './keeper.ts';
 import type { StdioDescription } from './keeper-connection.ts';
 import { listProcesses, readProc } from './proc.ts';

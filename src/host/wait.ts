@@ -19,7 +19,9 @@ export async function waitUntil(
   for (let stepMs = 1; ; stepMs = Math.min(stepMs * 1.5, 20)) {
     if (holds()) return;
     if (performance.now() >= end) {
-      throw new PhosError('TIMEOUT', `${what} within ${deadlineMs} ms`, { details: { deadlineMs } });
+      throw new PhosError('TIMEOUT', `${what} within ${deadlineMs} ms`, {
+        details: { deadlineMs },
+      });
     }
     await sleep(stepMs);
   }
@@ -32,7 +34,9 @@ export function errnoOf(thrown: unknown): string | null {
 }
 
 /** The error code that fits a system error. */
-export function codeOfErrno(errno: string | null): 'NOT_FOUND' | 'PERMISSION' | 'STORAGE' | 'INTERNAL' {
+export function codeOfErrno(
+  errno: string | null,
+): 'NOT_FOUND' | 'PERMISSION' | 'STORAGE' | 'INTERNAL' {
   switch (errno) {
     case 'ENOENT':
     case 'ENOTDIR':

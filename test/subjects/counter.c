@@ -4,11 +4,13 @@
 // lost or repeated anything.
 //
 //   counter LINES MICROSECONDS [--file PATH | --append PATH] [--children N] [--memfd] [--stdin]
-//           [--burst BYTES]
+//           [--burst BYTES] [--memory MIB] [--unix PATH]
 //
 // --children N  forks N processes that count along silently and are waited for at the end
 // --memfd       keeps the count in a sealed, shared memfd as well and checks it at every step
 // --stdin       reads one line before each step and repeats it ("got ..."); ends with the input
+// --unix PATH   connects to a unix socket and keeps the connection
+// --memory MIB  touches that much memory first, and checks it at the end
 // --burst BYTES writes lines of this length, to fill a pipe that nobody reads
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,6 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -42,6 +46,26 @@ static void count_in_child(long lines, useconds_t pause) {
   _exit(0);
 }
 
+static void connect_to(const char *path) {
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+  strncpy(address.sun_path, path, sizeof address.sun_path - 1);
+  if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) exit(6);
+}
+
+static unsigned char *fill(size_t bytes) {
+  unsigned char *memory = malloc(bytes);
+  for (size_t i = 0; i < bytes; ++i) memory[i] = (unsigned char)(i * 2654435761U >> 24);
+  return memory;
+}
+
+static int is_filled(const unsigned char *memory, size_t bytes) {
+  for (size_t i = 0; i < bytes; ++i) {
+    if (memory[i] != (unsigned char)(i * 2654435761U >> 24)) return 0;
+  }
+  return 1;
+}
+
 int main(int argc, char **argv) {
   if (argc < 3) return 2;
   const long lines = atol(argv[1]);
@@ -49,6 +73,8 @@ int main(int argc, char **argv) {
   int file = -1;
   int reads = 0;
   size_t width = 0;
+  size_t filled = 0;
+  unsigned char *memory = NULL;
   long *shared = NULL;
   for (int i = 3; i < argc; ++i) {
     if (strcmp(argv[i], "--file") == 0) file = open(argv[++i], O_WRONLY | O_CREAT | O_TRUNC, 0644);
@@ -59,7 +85,11 @@ int main(int argc, char **argv) {
     } else if (strcmp(argv[i], "--memfd") == 0) {
       if ((shared = shared_count()) == NULL) return 4;
     } else if (strcmp(argv[i], "--stdin") == 0) reads = 1;
-    else if (strcmp(argv[i], "--burst") == 0) width = (size_t)atol(argv[++i]);
+    else if (strcmp(argv[i], "--unix") == 0) connect_to(argv[++i]);
+    else if (strcmp(argv[i], "--memory") == 0) {
+      filled = (size_t)atol(argv[++i]) << 20;
+      memory = fill(filled);
+    } else if (strcmp(argv[i], "--burst") == 0) width = (size_t)atol(argv[++i]);
     else return 2;
   }
   char *line = calloc(1, 512 + width);
@@ -80,6 +110,7 @@ int main(int argc, char **argv) {
   }
   while (wait(NULL) > 0) {
   }
+  if (!is_filled(memory, filled)) return 8;
   write_all(1, "done\n", 5);
   return 7;
 }

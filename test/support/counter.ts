@@ -83,7 +83,13 @@ export class Bench {
   async run(argv: readonly string[], overrides: Partial<KeeperJob> = {}): Promise<Running> {
     const job = this.job(overrides);
     const started = await startKeeper(
-      { ...job, argv, cwd: this.dir, umask: 0o022, environment: { PATH: process.env['PATH'] ?? '' } },
+      {
+        ...job,
+        argv,
+        cwd: this.dir,
+        umask: 0o022,
+        environment: { PATH: process.env['PATH'] ?? '' },
+      },
       DEADLINE_MS,
     );
     this.track(started);

@@ -25,7 +25,11 @@ export function dumpRequest(running: Running, leaveRunning = false): CpuDumpRequ
 }
 
 /** Dumps into DIR/NAME and ends the tree, as `phos dump` does. */
-export async function dumpAndEnd(bench: Bench, running: Running, name: string): Promise<FrozenDump> {
+export async function dumpAndEnd(
+  bench: Bench,
+  running: Running,
+  name: string,
+): Promise<FrozenDump> {
   const dump = await dumpCpu(dumpRequest(running), bench.folder(name), dumpLimits);
   await endTree(running.cgroup, dump.tree, DEADLINE_MS);
   await running.keeper.exited;

@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// What a dump or a restore of a CPU-only program must refuse, by a typed error that names the
+// cause, with the program running on as if nothing had been asked.
+import { execFileSync } from 'node:child_process';
+import { appendFileSync, chmodSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { PhosError } from '../../src/errors/phos-error.ts';
+import { dumpCpu, planCpuDump } from '../../src/host/cpu-checkpoint.ts';
+import { planCpuRestore } from '../../src/host/cpu-restore.ts';
+import { findCriu } from '../../src/host/criu.ts';
+import { listProcesses } from '../../src/host/proc.ts';
+import { startKeeper } from '../../src/host/keeper.ts';
+import { waitUntil } from '../../src/host/wait.ts';
+import { whyNoCheckpoint } from '../support/checkpointing.ts';
+import { Bench, compileSubject, DEADLINE_MS, type Running } from '../support/counter.ts';
+import {
+  dumpAndEnd,
+  dumpAndThaw,
+  dumpLimits,
+  dumpRequest,
+  restoreFrom,
+  wholeCount,
+} from '../support/cpu-round.ts';
+
+const missing = await whyNoCheckpoint();
+const LINES = 150;
+const STEP_US = '4000';
+
+async function refusal(action: Promise<unknown>): Promise<PhosError> {
+  const outcome = await action.then(
+    () => null,
+    (thrown: unknown) => thrown,
+  );
+  expect(outcome).toBeInstanceOf(PhosError);
+  return outcome as PhosError;
+}
+
+async function runsToTheEnd(running: Running, lines = LINES): Promise<void> {
+  expect(await running.keeper.exited).toMatchObject({ code: 7 });
+  expect(running.output.lines()).toEqual(wholeCount(lines));
+}
+
+describe.skipIf(missing !== null)(
+  `refusals of CPU dump and restore${missing ? ` (skipped: ${missing})` : ''}`,
+  () => {
+    let bench: Bench;
+    let counter: string;
+    const run = (...options: string[]) => bench.run([counter, String(LINES), STEP_US, ...options]);
+    /** The same many times over, for what takes its time. */
+    const runLong = (...options: string[]) => bench.run([counter, '1000', STEP_US, ...options]);
+    beforeEach(() => {
+      bench = new Bench();
+      counter = compileSubject('counter', bench.dir);
+    });
+    afterEach(() => bench.dispose());
+
+    test('a file that has grown is a conflict, unless it is to be cut back', async () => {
+      const file = join(bench.dir, 'lines.txt');
+      const first = await run('--append', file);
+      await first.output.waitForLines(20);
+      await dumpAndEnd(bench, first, 'image');
+      appendFileSync(file, 'written by somebody else\n');
+      const error = await refusal(restoreFrom(bench, 'image'));
+      expect(error).toMatchObject({ code: 'CONFLICT', details: { path: file } });
+      const second = await restoreFrom(bench, 'image', { truncate: true });
+      await second.keeper.exited;
+      const all = wholeCount(LINES).slice(0, -1);
+      expect(bench.read('lines.txt').split('\n').filter(Boolean)).toEqual(all);
+    });
+
+    test('a file that has shrunk, and one that is gone, are named', async () => {
+      const file = join(bench.dir, 'lines.txt');
+      const first = await run('--file', file);
+      await first.output.waitForLines(20);
+      await dumpAndEnd(bench, first, 'image');
+      truncateSync(file, 3);
+      const shrunk = await refusal(planCpuRestore(bench.folder('image'), { truncate: true }));
+      expect(shrunk).toMatchObject({ code: 'CONFLICT', details: { path: file } });
+      execFileSync('rm', [file]);
+      const gone = await refusal(planCpuRestore(bench.folder('image'), { truncate: true }));
+      expect(gone).toMatchObject({ code: 'NOT_FOUND', details: { path: file } });
+    });
+
+    test('a unix socket that leads out is named, and the program runs on', async () => {
+      const path = join(bench.dir, 'outside.sock');
+      const server = createServer().listen(path);
+      try {
+        const first = await run('--unix', path);
+        await first.output.waitForLines(5);
+        const error = await refusal(planCpuDump(dumpRequest(first)));
+        expect(error.code).toBe('UNSUPPORTED');
+        expect(error.message).toContain(`process ${first.started.pid} descriptor 3`);
+        const late = await refusal(dumpCpu(dumpRequest(first), bench.folder('image'), dumpLimits));
+        expect(late.code).toBe('UNSUPPORTED');
+        // Sockets to the tree's executors are closed before the dump: they are no reason.
+        const request = { ...dumpRequest(first), closing: [process.pid] };
+        await expect(planCpuDump(request)).resolves.toMatchObject({ criu: {} });
+        await runsToTheEnd(first);
+      } finally {
+        server.close();
+      }
+    });
+
+    test('a pipe that somebody else holds is named', async () => {
+      const first = await bench.run(['/bin/sh', '-c', `${counter} 400 4000 | cat`]);
+      await first.output.waitForLines(5);
+      // A pipe between two members of the tree is no leak.
+      await expect(planCpuDump(dumpRequest(first))).resolves.toMatchObject({ criu: {} });
+      const only = { ...dumpRequest(first), rootPid: childOf(first.started.pid) };
+      const error = await refusal(planCpuDump(only));
+      expect(error.code).toBe('UNSUPPORTED');
+      expect(error.message).toMatch(/is a pipe that process \d+ holds too/);
+    });
+
+    test('CRIU that is missing is unavailable, one that is too old unsupported', async () => {
+      const none = await refusal(findCriu({ PHOS_CRIU: '/nonexistent/criu' }));
+      expect(none.code).toBe('UNAVAILABLE');
+      expect(none.message).toContain('npm run setup');
+      const old = join(bench.dir, 'criu');
+      writeFileSync(old, '#!/bin/sh\necho Version: 3.17.1\n');
+      chmodSync(old, 0o755);
+      const error = await refusal(findCriu({ PHOS_CRIU: old }));
+      expect(error.code).toBe('UNSUPPORTED');
+      expect(error.message).toContain('3.17.1');
+    });
+
+    test('a pid that is taken is a conflict', async () => {
+      const first = await run();
+      await first.output.waitForLines(10);
+      await dumpAndThaw(bench, first, 'image');
+      const error = await refusal(restoreFrom(bench, 'image'));
+      expect(error).toMatchObject({ code: 'CONFLICT', details: { pid: first.started.pid } });
+      await runsToTheEnd(first);
+    });
+
+    test('a pid that does not exist is not found', async () => {
+      const first = await run();
+      const request = { ...dumpRequest(first), rootPid: 4_194_304 };
+      expect((await refusal(planCpuDump(request))).code).toBe('NOT_FOUND');
+    });
+
+    test('a full disk is a storage error at whatever size, and the program runs on', async () => {
+      const first = await runLong('--memory', '8');
+      await first.output.waitForLines(5);
+      const image = bench.folder('small');
+      for (const size of ['16k', '128k', '2m']) {
+        execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'phos-test', image]);
+        try {
+          const error = await refusal(dumpCpu(dumpRequest(first), image, dumpLimits));
+          expect([size, error.code]).toEqual([size, 'STORAGE']);
+        } finally {
+          execFileSync('umount', [image]);
+        }
+      }
+      await runsToTheEnd(first, 1000);
+    });
+
+    test('a dump that is cancelled in the middle leaves the program unharmed', async () => {
+      const first = await runLong('--memory', '400', '--children', '1');
+      await first.output.waitForLines(5);
+      for (const name of ['one', 'two', 'three']) {
+        const cancel = new AbortController();
+        const image = bench.folder(name);
+        const dumping = refusal(
+          dumpCpu(dumpRequest(first), image, { ...dumpLimits, signal: cancel.signal }),
+        );
+        await waitUntil(
+          () => readdirSync(image).some((file) => file.startsWith('pages-')),
+          DEADLINE_MS,
+          'no pages',
+        );
+        cancel.abort();
+        expect((await dumping).code).toBe('CANCELLED');
+      }
+      await runsToTheEnd(first, 1000);
+    });
+
+    test('a damaged image is refused with nothing left running', async () => {
+      const first = await run();
+      await first.output.waitForLines(10);
+      await dumpAndEnd(bench, first, 'image');
+      const image = bench.folder('image');
+      const core = readdirSync(image).find((file) => file.startsWith('core-'));
+      truncateSync(join(image, core ?? ''), 20);
+      const error = await refusal(restoreFrom(bench, 'image'));
+      expect(error.code).toBe('IMAGE_INVALID');
+      await expect(planCpuRestore(image, { truncate: false })).resolves.toMatchObject({ criu: {} });
+      truncateSync(join(image, 'process.json'), 20);
+      expect((await refusal(restoreFrom(bench, 'image'))).code).toBe('IMAGE_INVALID');
+    });
+
+    test('a program that cannot be started says why, and no keeper stays', async () => {
+      const start = (argv: string[], cwd = bench.dir) =>
+        refusal(
+          startKeeper({ ...bench.job(), argv, cwd, umask: 0o022, environment: {} }, DEADLINE_MS),
+        );
+      expect(await start(['/nonexistent/program'])).toMatchObject({ code: 'NOT_FOUND' });
+      expect(await start(['no-such-program-on-any-path'])).toMatchObject({ code: 'NOT_FOUND' });
+      expect(await start([bench.dir])).toMatchObject({ code: 'PERMISSION' });
+      expect(await start(['true'], join(bench.dir, 'nowhere'))).toMatchObject({
+        code: 'NOT_FOUND',
+      });
+      expect(readdirSync(bench.dir).filter((name) => name.endsWith('.sock'))).toEqual([]);
+    });
+  },
+);
+
+function childOf(pid: number): number {
+  const child = listProcesses().find((row) => row.parentPid === pid);
+  expect(child).toBeDefined();
+  return child?.pid ?? 0;
+}

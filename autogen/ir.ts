@@ -264,6 +264,16 @@ function checkTypeExists(types: TypeFile, type: string, where: string): void {
   if (!known) throw new NotationError(`${where}: type ${base} is not declared in notation/types`);
 }
 
+/** The two sides of a call must fit: what is generated travels, what is unsupported does not. */
+function checkSides(call: IrCall): void {
+  if (call.client === 'unsupported' && call.executor !== 'none') {
+    throw new NotationError(`${call.name}: client is unsupported, so executor must be none`);
+  }
+  if (call.client === 'generated' && call.executor === 'none') {
+    throw new NotationError(`${call.name}: client is generated, so executor cannot be none`);
+  }
+}
+
 function checkCalls(notation: Notation, calls: readonly IrCall[]): void {
   const { types } = notation;
   checkUnique(
@@ -284,6 +294,7 @@ function checkCalls(notation: Notation, calls: readonly IrCall[]): void {
   );
   const handles = new Set(notation.handles.map((h) => h.name));
   for (const call of calls) {
+    checkSides(call);
     for (const p of call.params) {
       const where = `${call.name} > ${p.name}`;
       checkTypeExists(types, p.type, where);

@@ -261,6 +261,7 @@ class Reader {
       return [{ name, type: null, nested, array }];
     }
     const tokens = this.takeUntilOneOf([';', '[']);
+    if (tokens.includes(':')) this.fail('bit-fields are not understood');
     const name = tokens.pop() ?? '';
     const array = this.arrayLengths();
     this.take(';');

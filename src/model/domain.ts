@@ -54,6 +54,7 @@ export const keeperRecord = z.object({
   root: processIdentity,
   uid: count,
   gid: count,
+  groups: z.array(count),
   stdio: z.enum(['pipes', 'pty']),
   argv: z.array(z.string()),
   cwd: z.string(),

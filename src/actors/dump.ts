@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: Apache-2.0
+// A dump with its effects: the machine of dump.machine.ts over executors, the freezer, CRIU and the
+// image on disk.
+import { createActor } from 'xstate';
+import { PhosError } from '../errors/phos-error.ts';
+import type { MethodResult } from '../executor/protocol.ts';
+import { createJobCgroup, JobCgroup } from '../host/cgroup.ts';
+import {
+  type CpuDumpRequest,
+  dumpCpu,
+  endTree,
+  type FrozenDump,
+  planCpuDump,
+  thawTree,
+} from '../host/cpu-checkpoint.ts';
+import { readTree } from '../host/proc.ts';
+import {
+  checkTarget,
+  commitImage,
+  createPart,
+  createPartial,
+  discardPartial,
+  partialOf,
+} from '../image/commit.ts';
+import { dumpMachine } from '../machines/dump.machine.ts';
+import type { DumpContext, DumpInput } from '../machines/dump-parts.ts';
+import { defaultJobLimits } from '../machines/job-limits.ts';
+import { deadlines } from '../model/limits.ts';
+import { clientsOfTree } from '../model/process-tree.ts';
+import { writeImageParts } from './dump-image.ts';
+import { Effects } from './effects.ts';
+import type { Job, JobOutcomeReport } from './job.ts';
+import { JobClients } from './job-clients.ts';
+import type { JobRecord } from './job-record.ts';
+import type { RunEntry } from './run-entry.ts';
+import type { Supervisor } from './supervisor.ts';
+
+export interface DumpOptions {
+  readonly jobId: string;
+  readonly uid: number;
+  readonly gid: number;
+  readonly rootPid: number;
+  readonly directory: string;
+  readonly leaveRunning: boolean;
+  readonly closeTcp: boolean;
+  readonly drainMs: number | null;
+  readonly phosVersion: string;
+  /** The keeper whose program is the root; null for a program that phos did not start. */
+  readonly run: RunEntry | null;
+}
+
+const CGROUP_REMOVE_MS = 5_000;
+const stages: Readonly<Record<string, string>> = {
+  planning: 'plan',
+  cutting: 'cut',
+  draining: 'drain',
+  reopening: 'cut',
+  backingOff: 'cut',
+  saving: 'save',
+  disconnecting: 'disconnect',
+  cpuDumping: 'cpu-dump',
+  committing: 'commit',
+  endingTree: 'end',
+  settling: 'put back',
+  thawing: 'thaw',
+  reattaching: 'reattach',
+  opening: 'open',
+  discarding: 'discard',
+};
+
+/** The effects of one dump, and what they leave for each other. */
+class DumpEffects {
+  readonly #options: DumpOptions;
+  readonly #supervisor: Supervisor;
+  readonly #record: JobRecord;
+  readonly clients: JobClients;
+  readonly #effects = new Effects<DumpContext>();
+  #cgroup: JobCgroup | null = null;
+  /** Made for this dump, because the program did not come from phos run. */
+  #ownCgroup = false;
+  #saved: MethodResult<'save'>[] = [];
+  #frozen: FrozenDump | null = null;
+  imageBytes = 0n;
+
+  constructor(
+    options: DumpOptions,
+    supervisor: Supervisor,
+    record: JobRecord,
+    clients: JobClients,
+  ) {
+    this.#options = options;
+    this.#supervisor = supervisor;
+    this.#record = record;
+    this.clients = clients;
+  }
+
+  get deviceBytes(): bigint {
+    return this.#saved.reduce((sum, one) => sum + one.deviceBytes, 0n);
+  }
+
+  actors() {
+    const effects = this.#effects;
+    const bind = <T>(effect: (context: DumpContext, signal: AbortSignal) => Promise<T>) =>
+      effects.bind(effect);
+    return {
+      planDump: bind(() => this.#plan()),
+      closeGates: bind(() => this.clients.closeGates()),
+      drainToCuts: bind((c) => this.clients.drainTo(c.cuts ?? {}, c.limits.drainMs)),
+      openGates: bind(() => this.clients.openGates()),
+      saveGpu: bind((c) => this.#saveGpu(c)),
+      disconnectAgents: bind(() => this.clients.disconnect()),
+      dumpCpu: bind((c, signal) => this.#dumpCpu(c, signal)),
+      commitImage: bind((c, signal) => this.#commit(c, signal)),
+      endTree: bind(() => this.#endTree()),
+      thawTree: bind(() => this.#thaw()),
+      reattachAgents: bind((_, signal) => this.clients.reattach(signal)),
+      settle: effects.settled(),
+      discardImage: bind(() => discardPartial(this.#options.directory)),
+    };
+  }
+
+  #request(): CpuDumpRequest {
+    if (this.#cgroup === null) throw new Error('the dump has no cgroup yet');
+    return {
+      rootPid: this.#options.rootPid,
+      cgroup: this.#cgroup,
+      keeper: this.#options.run?.link ?? null,
+      closing: this.clients.executorPids,
+      leaveRunning: this.#options.leaveRunning,
+      closeTcp: this.#options.closeTcp,
+    };
+  }
+
+  async #plan(): Promise<{ readonly clients: readonly string[] }> {
+    this.clients.requireRunning('dumped');
+    await checkTarget(this.#options.directory);
+    const path = this.#options.run?.record?.cgroup ?? null;
+    this.#ownCgroup = path === null;
+    this.#cgroup = path === null ? createJobCgroup(this.#options.jobId) : new JobCgroup(path);
+    await planCpuDump(this.#request());
+    await this.clients.requireSaveable();
+    return { clients: this.clients.ids };
+  }
+
+  async #saveGpu(context: DumpContext): Promise<void> {
+    const partial = await createPartial(context.directory, this.#options);
+    const folders: string[] = [];
+    for (const [index, member] of this.clients.members.entries()) {
+      folders.push(await createPart(partial, `gpu-${index}`, member.facts));
+    }
+    this.#saved = await this.clients.long(
+      'save',
+      (_, index) => ({ directory: folders[index] ?? '', parent: null }),
+      context.limits.saveMs,
+    );
+    for (const result of this.#saved) this.#record.moved('save', result.writtenBytes);
+  }
+
+  async #dumpCpu(context: DumpContext, signal: AbortSignal): Promise<void> {
+    const frozen = await dumpCpu(this.#request(), `${partialOf(context.directory)}/cpu`, {
+      freezeMs: deadlines.thawMs,
+      criuMs: context.limits.cpuDumpMs,
+      signal,
+    });
+    this.#frozen = frozen;
+    this.#record.moved('cpu-dump', frozen.bytes);
+    // A client that came to the tree after the plan has no cut: the image would be without it.
+    const known = [...this.#supervisor.clients.values()];
+    const now = clientsOfTree(frozen.tree, known).map((client) => client.facts.clientId);
+    const planned = new Set(this.clients.ids);
+    if (now.some((id) => !planned.has(id))) {
+      throw new PhosError('CONFLICT', 'a program of the tree began to use the device; try again', {
+        retryable: true,
+      });
+    }
+  }
+
+  async #commit(context: DumpContext, signal: AbortSignal): Promise<void> {
+    if (this.#frozen === null) throw new Error('nothing was frozen');
+    const { manifest, job } = await writeImageParts({
+      partial: partialOf(context.directory),
+      phosVersion: this.#options.phosVersion,
+      clients: this.clients,
+      cuts: context.cuts ?? {},
+      saved: this.#saved,
+      frozen: this.#frozen,
+      run: this.#options.run?.record ?? null,
+      owner: this.#options,
+    });
+    this.imageBytes = await commitImage({
+      directory: context.directory,
+      manifest,
+      job,
+      signal,
+      onProgress: (done, total) => this.#record.progress('files', done, total),
+    });
+    this.#record.moved('commit', this.imageBytes);
+    if (!context.leaveRunning) this.#record.gatesOpen();
+  }
+
+  async #endTree(): Promise<void> {
+    const { run, directory } = this.#options;
+    await run?.link?.noteEnd(`checkpointed to ${directory}`, deadlines.marginMs);
+    const tree = this.#frozen?.tree ?? readTree(this.#options.rootPid);
+    const cgroup = this.#request().cgroup;
+    await endTree(cgroup, tree, deadlines.endTreeMs);
+    if (this.#frozen !== null) this.#record.stopMs = performance.now() - this.#frozen.stoppedAt;
+    if (this.#ownCgroup) await cgroup.remove(CGROUP_REMOVE_MS);
+  }
+
+  async #thaw(): Promise<void> {
+    // The host thaws by itself when its own step failed; then there is nothing frozen here.
+    const cgroup = this.#request().cgroup;
+    if (this.#frozen === null) await cgroup.thaw(deadlines.thawMs);
+    else this.#record.stopMs = await thawTree(cgroup, this.#frozen, deadlines.thawMs);
+  }
+}
+
+/** Makes the job; runJob() starts it. */
+export function dumpJob(
+  options: DumpOptions,
+  supervisor: Supervisor,
+  record: JobRecord,
+  clients: JobClients,
+): Job {
+  const effects = new DumpEffects(options, supervisor, record, clients);
+  const limits =
+    options.drainMs === null ? defaultJobLimits : { ...defaultJobLimits, drainMs: options.drainMs };
+  const input: DumpInput = {
+    jobId: options.jobId,
+    rootPid: options.rootPid,
+    directory: options.directory,
+    leaveRunning: options.leaveRunning,
+    limits,
+  };
+  const actor = createActor(dumpMachine.provide({ actors: effects.actors() }), { input });
+  return {
+    jobId: options.jobId,
+    kind: 'dump',
+    uid: options.uid,
+    startedAt: new Date(),
+    rootPid: options.rootPid,
+    directory: options.directory,
+    record,
+    actor,
+    clientIds: () => clients.ids,
+    stageOf: stages,
+    outcome: (): JobOutcomeReport => ({
+      clientIds: clients.ids,
+      directory: options.directory,
+      deviceBytes: effects.deviceBytes,
+      imageBytes: effects.imageBytes,
+      attempts: actor.getSnapshot().context.attempt,
+      rootPid: options.rootPid,
+      keeperId: options.run?.keeperId ?? null,
+      keeperSocket: null,
+    }),
+  };
+}

@@ -48,7 +48,10 @@ export async function runChecks() {
 
 async function report({ name, command }) {
   const start = Date.now();
-  const { code, output, timedOut } = await capture(command, { timeoutMs: 300_000 });
+  const { code, output, timedOut } = await capture(command, {
+    timeoutMs: 300_000,
+    env: { NO_COLOR: '1' },
+  });
   const passed = code === 0;
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
   const verdict = passed ? 'ok' : timedOut ? 'no end within 300 s' : 'failed';

@@ -45,7 +45,7 @@ function runStage({ name, command, minutes }) {
     let late = false;
     const timer = setTimeout(() => {
       late = true;
-      process.kill(-child.pid, 'SIGKILL');
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL');
     }, minutes * 60_000);
     child.on('error', reject);
     child.on('close', (code) => {

@@ -217,21 +217,23 @@ std::vector<Allocation> DeviceMemory::allocations() const {
   return all;
 }
 
+void add_granules(std::vector<MemoryRange>& ranges, const Allocation& allocation) {
+  const std::uint64_t start = granule_of(allocation.address);
+  const std::uint64_t end = round_up(allocation.address + allocation.bytes, kChunkBytes);
+  if (!ranges.empty()) {
+    MemoryRange& last = ranges.back();
+    const std::uint64_t last_end = last.address + last.bytes;
+    if (start <= last_end) {
+      last.bytes = std::max(last_end, end) - last.address;
+      return;
+    }
+  }
+  ranges.push_back({start, end - start});
+}
+
 std::vector<MemoryRange> DeviceMemory::live_ranges() const {
   std::vector<MemoryRange> ranges;
-  for (const auto& [address, allocation] : live_) {
-    const std::uint64_t start = granule_of(address);
-    const std::uint64_t end = round_up(address + allocation.bytes, kChunkBytes);
-    if (!ranges.empty()) {
-      MemoryRange& last = ranges.back();
-      const std::uint64_t last_end = last.address + last.bytes;
-      if (start <= last_end) {
-        last.bytes = std::max(last_end, end) - last.address;
-        continue;
-      }
-    }
-    ranges.push_back({start, end - start});
-  }
+  for (const auto& [address, allocation] : live_) add_granules(ranges, allocation);
   return ranges;
 }
 

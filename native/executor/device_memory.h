@@ -33,6 +33,9 @@ struct MemoryRange {
   std::uint64_t bytes = 0;
 };
 
+// Extends an ascending list of merged granules by those of the next allocation.
+void add_granules(std::vector<MemoryRange>& ranges, const Allocation& allocation);
+
 class DeviceMemory {
  public:
   // `limit` bounds physical memory, 0 = the device does. Nothing is reserved yet.

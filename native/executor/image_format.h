@@ -30,7 +30,7 @@ inline constexpr char kDataMagic[9] = "PHOSDATA";
 struct FileHeader {
   char magic[8];
   std::uint32_t version;
-  std::uint32_t lane;   // data files: their number
+  std::uint32_t lane;   // data files: their number; chunks: how many data files there are
   std::uint64_t bytes;  // of the whole file
   std::uint64_t count;  // records, or chunks
   Digest checksum;

@@ -24,6 +24,9 @@ struct SavedCommand {
   bool operator==(const SavedCommand&) const = default;
 };
 
+// Object::state of an event: it has been recorded.
+inline constexpr std::uint64_t kEventRecorded = 1;
+
 struct Object {
   HandleType type = HandleType::none;
   std::uint64_t wire = 0;
@@ -33,7 +36,7 @@ struct Object {
   SavedCommand create;
   std::vector<SavedCommand> mutations;
   std::uint64_t value = 0;  // what device code sees of it (an address), compared at restore
-  std::uint64_t state = 0;  // of the type's own: see saved_state.h
+  std::uint64_t state = 0;  // of the type's own
   Digest image;             // modules and libraries: their code image in the blob store
 };
 

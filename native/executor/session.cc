@@ -4,9 +4,12 @@
 #include <algorithm>
 
 #include "executor/blob_store.h"
+#include "executor/callbacks.h"
 #include "executor/helpers.h"
 #include "executor/host_arenas.h"
+#include "executor/pinned_pool.h"
 #include "executor/waits.h"
+#include "ring/consumer.h"
 #include "ring/reply.h"
 
 namespace phos::executor {
@@ -54,6 +57,8 @@ Session::Session(const DriverTable& driver, CUdevice device, CUcontext context,
       streams_(driver_),
       arenas_(std::make_unique<HostArenas>(driver_, context)),
       blobs_(std::make_unique<BlobStore>()),
+      callbacks_(std::make_unique<Callbacks>(driver_, *arenas_)),
+      pinned_(std::make_unique<PinnedPool>(driver_)),
       helpers_(std::make_unique<Helpers>([this] { driver_.cuCtxSetCurrent(context_); })),
       waits_(std::make_unique<Waits>(*this)) {}
 
@@ -128,7 +133,14 @@ CUresult Session::destroy(HandleType type, std::uint64_t wire) {
       if (is_handle(child)) destroy(static_cast<HandleType>(handle_type(child)), child);
     }
   }
-  if (gone->image != Digest{}) history_.push_back(std::move(gone));
+  // A module that was loaded after everything that lives leaves no trace in where things lie.
+  if (gone->image != Digest{}) {
+    bool something_follows = false;
+    for (const Object* object : objects_.in_order()) {
+      something_follows |= object->image != Digest{} && object->creation > gone->creation;
+    }
+    if (something_follows) history_.push_back(std::move(gone));
+  }
   return CUDA_SUCCESS;
 }
 
@@ -141,6 +153,11 @@ void Session::protocol_error(CallId call, const char* what) noexcept {
 void Session::attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept {
   geometry_ = geometry;
   ring_.store(header, std::memory_order_release);
+}
+
+void Session::poison_ring(CUresult status) noexcept {
+  RingHeader* ring = ring_.load(std::memory_order_acquire);
+  if (ring != nullptr) ring::poison(ring, geometry_, static_cast<std::uint32_t>(status));
 }
 
 void Session::note_context_error(CUresult status, CallId call) {
@@ -182,6 +199,23 @@ void Session::finish(const Reply& reply, CUresult status, const void* data,
 void Reply::finish(CUresult status, const void* data, std::size_t bytes) noexcept {
   settled_ = true;
   session_->finish(*this, status, data, bytes);
+}
+
+std::string Session::busy_with() {
+  std::uint64_t stream = 0;
+  std::uint64_t function = 0;
+  if (!streams_.first_busy(&stream, &function)) return {};
+  std::string text = "stream " + std::to_string(stream);
+  const bool is_kernel = handle_type(function) == static_cast<std::uint8_t>(HandleType::kernel);
+  const Object* object =
+      objects_.find(is_kernel ? HandleType::kernel : HandleType::function, function);
+  if (object == nullptr) return text;
+  const char* name = nullptr;
+  const CUresult result =
+      is_kernel ? driver_.cuKernelGetName(&name, static_cast<CUkernel>(object->real))
+                : driver_.cuFuncGetName(&name, static_cast<CUfunction>(object->real));
+  if (result == CUDA_SUCCESS && name != nullptr) text += ", running " + std::string(name);
+  return text;
 }
 
 std::string Session::last_deferred_error() {

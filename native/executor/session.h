@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -29,6 +30,8 @@ class HostArenas;
 class Helpers;
 class Waits;
 class BlobStore;
+class Callbacks;
+class PinnedPool;
 
 // True on the thread that holds the session's lock for good while it drains.
 extern thread_local bool t_holds_session;
@@ -110,6 +113,10 @@ class Session {
   Helpers& helpers() noexcept { return *helpers_; }
   Waits& waits() noexcept { return *waits_; }
   BlobStore& blobs() noexcept { return *blobs_; }
+  Callbacks& callbacks() noexcept { return *callbacks_; }
+  PinnedPool& pinned() noexcept { return *pinned_; }
+  // Captures under way: stream -> the handle that the graph will have.
+  std::map<std::uint64_t, std::uint64_t>& captures() noexcept { return captures_; }
   Object* find(HandleType type, std::uint64_t wire) noexcept { return objects_.find(type, wire); }
 
   // --- what the drain uses -----------------------------------------------------------------
@@ -118,6 +125,8 @@ class Session {
   void finish(const Reply& reply, CUresult status, const void* data, std::size_t bytes) noexcept;
   // Where replies go. The ring stays mapped for as long as the session lives.
   void attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept;
+  // Every later call of the client answers `status`.
+  void poison_ring(CUresult status) noexcept;
   // Replies of commands that run in this thread go to `captured` instead (restore); null ends it.
   void capture_replies(CapturedReply* captured) noexcept { capture_reply_ = captured; }
   // Real contexts have changed: every thread makes its own current again.
@@ -126,6 +135,8 @@ class Session {
   // Destroyed modules and libraries, oldest first: restore repeats where the driver placed things.
   std::vector<std::unique_ptr<Object>>& history() noexcept { return history_; }
   void note_context_error(CUresult status, CallId call);
+  // Names a stream that has not finished and the last kernel on it; empty when all have.
+  std::string busy_with();
   bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
   std::uint64_t sync_commands() const noexcept { return sync_commands_.load(); }
 
@@ -165,6 +176,9 @@ class Session {
   Streams streams_;
   std::unique_ptr<HostArenas> arenas_;
   std::unique_ptr<BlobStore> blobs_;
+  std::unique_ptr<Callbacks> callbacks_;
+  std::unique_ptr<PinnedPool> pinned_;
+  std::map<std::uint64_t, std::uint64_t> captures_;
   std::unique_ptr<Helpers> helpers_;
   std::unique_ptr<Waits> waits_;
   std::vector<std::unique_ptr<Object>> history_;

@@ -5,7 +5,7 @@ namespace phos::executor {
 
 Streams::~Streams() { drop_events(); }
 
-void Streams::submitted(std::uint64_t wire, CUstream real) {
+void Streams::submitted(std::uint64_t wire, CUstream real, std::uint64_t function) {
   if (wire != last_wire_ || last_state_ == nullptr) {
     last_wire_ = wire;
     last_state_ = &states_[wire];
@@ -13,6 +13,7 @@ void Streams::submitted(std::uint64_t wire, CUstream real) {
   }
   State& state = *last_state_;
   ++state.count;
+  if (function != 0) state.function = function;
   state.last_sequence = ++sequence_;
   if (++state.since_mark >= kMarkEvery) mark(state);
 }
@@ -109,6 +110,16 @@ bool Streams::idle() {
   bool all = true;
   for (auto& [wire, state] : states_) all = query_idle(state) && all;
   return all;
+}
+
+bool Streams::first_busy(std::uint64_t* wire, std::uint64_t* function) {
+  for (auto& [name, state] : states_) {
+    if (query_idle(state)) continue;
+    *wire = name;
+    *function = state.function;
+    return true;
+  }
+  return false;
 }
 
 CUresult Streams::record_all(std::vector<CUevent>& events) {

@@ -24,7 +24,8 @@ class Streams {
   ~Streams();
 
   // One more command was handed to the driver on this stream.
-  void submitted(std::uint64_t wire, CUstream real);
+  // `function`: the kernel that was launched, 0 for other commands.
+  void submitted(std::uint64_t wire, CUstream real, std::uint64_t function = 0);
   // True when kMaxOutstanding commands of the stream have not finished yet.
   bool is_full(std::uint64_t wire);
   // The stream no longer exists; everything on it counts as passed once `forget` returns.
@@ -39,6 +40,9 @@ class Streams {
   CUresult record_all(std::vector<CUevent>& events);
   // True once nothing is under way. Capturing streams have nothing under way.
   bool idle();
+
+  // A stream that has something under way, and its last kernel.
+  bool first_busy(std::uint64_t* wire, std::uint64_t* function);
 
   void capture_began() noexcept { ++captures_; }
   void capture_ended() noexcept {
@@ -61,6 +65,7 @@ class Streams {
   };
   struct State {
     CUstream real = nullptr;
+    std::uint64_t function = 0;
     std::uint64_t count = 0;
     std::uint64_t passed_count = 0;
     std::uint64_t last_sequence = 0;

@@ -8,12 +8,16 @@
 
 namespace phos::executor {
 
-void Waits::answer(Wait& wait, CUresult status) {
-  if (wait.finish) {
-    wait.finish(status, wait.reply);
+void Waits::settle(CUresult status, Reply& reply, const Finish& finish) {
+  if (finish) {
+    finish(status, reply);
   } else {
-    wait.reply.finish(status);
+    reply.finish(status);
   }
+}
+
+void Waits::answer(Wait& wait, CUresult status) {
+  settle(status, wait.reply, wait.finish);
   // Whatever the closure holds goes now, not when the event is collected.
   wait.finish = nullptr;
 }
@@ -23,15 +27,11 @@ void Waits::add(std::unique_ptr<Wait> wait) {
   polled_.push_back(std::move(wait));
 }
 
-void Waits::after_stream(std::uint64_t wire, CUstream real, Reply& reply, Finish finish) {
+void Waits::after_stream(CUstream real, Reply& reply, Finish finish) {
   const DriverTable& driver = session_.driver();
   const CUresult now = driver.cuStreamQuery(real);
   if (now != CUDA_ERROR_NOT_READY) {
-    if (finish) {
-      finish(now, reply);
-    } else {
-      reply.finish(now);
-    }
+    settle(now, reply, finish);
     return;
   }
   CUevent event = session_.streams().take_event();
@@ -39,10 +39,9 @@ void Waits::after_stream(std::uint64_t wire, CUstream real, Reply& reply, Finish
   if (result == CUDA_SUCCESS) result = driver.cuEventRecord(event, real);
   if (result != CUDA_SUCCESS) {
     if (event != nullptr) session_.streams().give_event(event);
-    reply.finish(result);
+    settle(result, reply, finish);
     return;
   }
-  (void)wire;
   reply.postpone();
   add(std::make_unique<Wait>(Wait{reply, std::move(finish), {event}, {}}));
 }
@@ -64,11 +63,7 @@ void Waits::after_event(CUevent real, Reply& reply, Finish finish) {
   const DriverTable& driver = session_.driver();
   const CUresult now = driver.cuEventQuery(real);
   if (now != CUDA_ERROR_NOT_READY) {
-    if (finish) {
-      finish(now, reply);
-    } else {
-      reply.finish(now);
-    }
+    settle(now, reply, finish);
     return;
   }
   // The program may record the event again, or destroy it, while this wait is open: a stream of our
@@ -82,7 +77,7 @@ void Waits::after_event(CUevent real, Reply& reply, Finish finish) {
   if (result != CUDA_SUCCESS) {
     if (stream != nullptr) spare_streams_.push_back(stream);
     if (event != nullptr) session_.streams().give_event(event);
-    reply.finish(result);
+    settle(result, reply, finish);
     return;
   }
   reply.postpone();
@@ -91,11 +86,14 @@ void Waits::after_event(CUevent real, Reply& reply, Finish finish) {
 
 void Waits::after_all(Reply& reply, Finish finish) {
   auto wait = std::make_unique<Wait>(Wait{reply, std::move(finish), {}, {}});
-  const CUresult result = session_.streams().record_all(wait->events);
+  CUresult result = session_.streams().record_all(wait->events);
+  // A context in error looks idle: it says so itself.
+  if (result == CUDA_SUCCESS && wait->events.empty() && session_.streams().captures() == 0) {
+    result = session_.driver().cuCtxSynchronize(session_.context());
+  }
   if (result != CUDA_SUCCESS || wait->events.empty()) {
     give_back(*wait);
-    answer(*wait, result);
-    if (wait->reply.settled()) reply.postpone();
+    settle(result, reply, wait->finish);
     return;
   }
   reply.postpone();

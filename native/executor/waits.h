@@ -27,7 +27,7 @@ class Waits {
   explicit Waits(Session& session) : session_(session) {}
 
   // After everything issued on the stream so far. Answers at once when that has finished.
-  void after_stream(std::uint64_t wire, CUstream real, Reply& reply, Finish finish = {});
+  void after_stream(CUstream real, Reply& reply, Finish finish = {});
   // After the work captured by the event's last record.
   void after_event(CUevent real, Reply& reply, Finish finish = {});
   // After everything issued on every stream so far.
@@ -52,7 +52,8 @@ class Waits {
     std::vector<CUstream> streams;    // helper streams to give back
   };
   void add(std::unique_ptr<Wait> wait);
-  void answer(Wait& wait, CUresult status);
+  static void settle(CUresult status, Reply& reply, const Finish& finish);
+  static void answer(Wait& wait, CUresult status);
   void give_back(Wait& wait);
   void collect();
   CUstream take_stream();

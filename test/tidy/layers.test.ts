@@ -2,10 +2,11 @@
 // The check of layers finds a violation that is planted, and fails when it looks at nothing.
 
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { layers } from '../../dependency-cruiser.config.mjs';
 import { root } from './tree.ts';
 
 let folder = '';
@@ -71,4 +72,19 @@ test('a clean tree passes', () => {
     'src/model/m.ts': "import { e } from '../errors/e.ts';\nexport const m = e;\n",
   });
   expect(check()).toEqual({ status: 0, output: 'layers: 2 modules, 0 violations\n' });
+});
+
+test('ARCHITECTURE.md tells the same layers', () => {
+  const text = readFileSync(join(root, 'ARCHITECTURE.md'), 'utf8');
+  const told = [...text.matchAll(/^\| src\/(\w+) \| [^|]+ \| ([^|]+) \|$/gm)].map(
+    ([, folder = '', allowed = '']) => {
+      // Words in brackets explain; packages are named there too.
+      const names = allowed.replace(/\([^)]*\)/g, '').match(/\w+/g) ?? [];
+      return [folder, names.filter((name) => name !== 'nothing').toSorted()] as const;
+    },
+  );
+  const held = Object.entries(layers).map(
+    ([folder, allowed]) => [folder, [...allowed].toSorted()] as const,
+  );
+  expect(Object.fromEntries(told)).toEqual(Object.fromEntries(held));
 });

@@ -161,7 +161,7 @@ describe.skipIf(missing !== null)(
       const logged = bench.read(`${first.job.id}.out`.split('/').pop() ?? '');
       const lines = (first.output.out + logged + slow.out + second.output.out).split('\n');
       const steps = lines.filter(Boolean).map((line) => line.replace(/\.+$/, ''));
-      expect([...new Set(steps)].length).toBe(steps.length);
+      expect(new Set(steps).size).toBe(steps.length);
       expect(steps.length).toBe(3001);
     });
 

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// How the keeper says that something failed: a code of src/errors and a sentence with step and cure.
+// How the keeper says that something failed: a code of src/errors, and a sentence with the step and
+// the cure.
 #pragma once
 
 #include <cstring>

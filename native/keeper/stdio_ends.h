@@ -13,7 +13,8 @@ namespace phos::keeper {
 
 class StdioEnds {
  public:
-  /** Makes the ends that `spec` asks for; they belong to spec.uid, so /dev/stdout can be reopened. */
+  /** Makes the ends that `spec` asks for. They belong to spec.uid, which can so reopen
+   *  /dev/stdout. */
   MaybeProblem open(const Spec& spec);
 
   /** Closes what only the program needs. The slave of a terminal stays open: without it the master

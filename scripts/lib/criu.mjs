@@ -15,7 +15,8 @@ const SUITE = 'trixie';
 const MINIMUM = [4, 1];
 const APT_DEADLINE_MS = 300_000;
 const CURE =
-  'Install CRIU 4.1 or newer by hand and name it in PHOS_CRIU (suspend and resume work without it).';
+  'Install CRIU 4.1 or newer by hand and name it in PHOS_CRIU ' +
+  '(suspend and resume work without it).';
 
 /** Version of a CRIU binary as [major, minor], or null when it does not run. */
 export async function criuVersion(path) {

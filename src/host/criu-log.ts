@@ -20,7 +20,7 @@ const rules: readonly Rule[] = [
   },
   {
     pattern:
-      /Read \d+ bytes while \d+ expected|Magic doesn't match|Unexpected EOF|corrupted|Image .*(invalid|truncated)|unpack.*failed/i,
+      /Read \d+ bytes while \d+|Magic doesn't match|Unexpected EOF|corrupted|unpack.*failed/i,
     code: 'IMAGE_INVALID',
     cure: 'the CPU side of the image is damaged; see phos image verify',
   },
@@ -50,8 +50,7 @@ const rules: readonly Rule[] = [
     cure: 'a terminal leads out of the tree; start the program with phos run',
   },
   {
-    pattern:
-      /io_uring|perf_event|Unknown shit|unsupported (file|fd|socket)|Can't dump (a )?(socket|file)/i,
+    pattern: /io_uring|perf_event|unsupported (file|fd|socket)|Can't dump (a )?(socket|file)/i,
     code: 'UNSUPPORTED',
     cure: 'the program has something open that CRIU cannot save',
   },

@@ -10,7 +10,7 @@ import { listProcesses, readProc } from './proc.ts';
 
 export type StdioEnd = 'stdin' | 'stdout' | 'stderr' | 'pty';
 
-/** A resource of the keeper that the tree holds: CRIU's name for it and the end that replaces it. */
+/** What the tree holds of its keeper: CRIU's name for it and the end that takes its place. */
 export interface KeeperEnd {
   readonly name: string;
   readonly stdio: StdioEnd;

@@ -69,7 +69,7 @@ describe.skipIf(missing !== null)(
       expect(errors).toEqual(all.filter((_, step) => step % 10 === 0));
     });
 
-    test('a program that goes on after its dump loses nothing, and its image starts at the cut', async () => {
+    test('a program that goes on loses nothing, and its image starts at the cut', async () => {
       const first = await bench.run([counter, String(LINES), STEP_US]);
       await first.output.waitForLines(20);
       const { dump, stoppedMs } = await dumpAndThaw(bench, first, 'image');
@@ -122,7 +122,7 @@ describe.skipIf(missing !== null)(
       expect(parts.join('') + now.output.out).toBe(`${wholeCount(LINES).join('\n')}\n`);
     });
 
-    test('input that was sent but not read yet is read after the restore, once, and so is its end', async () => {
+    test('input not read yet is read after the restore, once, and so is its end', async () => {
       const first = await bench.run([counter, '1000', STEP_US, '--stdin']);
       const sent = Array.from({ length: 100 }, (_, n) => `word ${n}`);
       await first.keeper.writeInput(
@@ -137,7 +137,7 @@ describe.skipIf(missing !== null)(
       expect(got).toEqual([...sent.map((word) => `got ${word}`), `got ${'x'.repeat(60)}`, 'done']);
     });
 
-    test('what a full pipe holds at the dump is delivered once, to a terminal that reads late', async () => {
+    test('what a full pipe holds at the dump is delivered once', async () => {
       const slow = new Collector();
       let release: () => void = () => {};
       const held = new Promise<void>((resolve) => {

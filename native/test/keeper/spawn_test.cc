@@ -51,7 +51,8 @@ TEST(Spawn, RunsAProgramFoundOnItsOwnPath) {
 
 TEST(Spawn, GivesATerminalThatIsTheControllingOne) {
   int status = 0;
-  Spec spec = spec_for({"sh", "-c", "test -t 0 && test -t 1 && test -t 2 && : >/dev/tty && echo ok"});
+  Spec spec = spec_for(
+      {"sh", "-c", "test -t 0 && test -t 1 && test -t 2 && : >/dev/tty && echo ok"});
   spec.pty = true;
   EXPECT_EQ(output_of(spec, status), "ok\r\n");
 }

@@ -24,12 +24,14 @@ test('from deb822 files, with the keys that the machine trusts', async () => {
     join(etc, 'sources.list.d/debian.sources'),
     '# comment\nTypes: deb deb-src\n# another\nURIs: http://example.invalid/debian\n' +
       'Suites: bookworm bookworm-updates\nComponents: main contrib\nSigned-By: /keys.gpg\n\n' +
-      'Types: deb\nURIs: http://example.invalid/security\nSuites: bookworm-security\nComponents: main\n',
+      'Types: deb\nURIs: http://example.invalid/security\nSuites: bookworm-security\n' +
+      'Components: main\n',
   );
   const { name, text } = await derive();
   expect(name).toMatch(/\.sources$/);
   expect(text).toBe(
-    'Types: deb\nURIs: http://example.invalid/debian\nSuites: trixie\nComponents: main\nSigned-By: /keys.gpg\n',
+    'Types: deb\nURIs: http://example.invalid/debian\nSuites: trixie\nComponents: main\n' +
+      'Signed-By: /keys.gpg\n',
   );
 });
 

@@ -13,6 +13,7 @@ import { emitErrorCodes } from './error-codes.ts';
 import { emitExecutorDispatch } from './executor-dispatch.ts';
 import { emitHandleTypes } from './handle-types.ts';
 import type { Emitter, OutputFile } from './output.ts';
+import { emitTestStubs } from './test-stubs.ts';
 import { emitValueChecks } from './value-checks.ts';
 
 const EMITTERS: readonly Emitter[] = [
@@ -28,6 +29,7 @@ const EMITTERS: readonly Emitter[] = [
   emitClientCalls,
   emitExecutorDispatch,
   emitCoverage,
+  emitTestStubs,
 ];
 
 export function emitAll(ir: Ir): readonly OutputFile[] {

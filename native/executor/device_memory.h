@@ -64,6 +64,7 @@ class DeviceMemory {
 
   std::uint64_t used_bytes() const noexcept { return used_; }
   std::uint64_t mapped_bytes() const noexcept { return mapped_; }
+  std::uint64_t limit() const noexcept { return limit_; }
   std::uint64_t base() const noexcept { return base_; }
 
   // Gives the physical memory back and keeps the addresses (suspend); takes new memory for them

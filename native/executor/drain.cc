@@ -226,7 +226,7 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
     return;
   }
   Reply reply(&session_, command.header());
-  const CUresult entered = session_.enter_context(command.context());
+  const CUresult entered = session_.enter_context();
   if (entered != CUDA_SUCCESS) {
     reply.finish(entered);
     return;
@@ -248,7 +248,7 @@ void Drain::run_on_helper(const Command& command, Handler handler) {
   session_.helpers().run([this, owned, handler] {
     const Command view = owned->view();
     Reply reply(&session_, view.header());
-    const CUresult entered = session_.enter_context(view.context());
+    const CUresult entered = session_.enter_context();
     if (entered != CUDA_SUCCESS) {
       reply.finish(entered);
       return;
@@ -270,7 +270,7 @@ CapturedReply Drain::replay(const SavedCommand& saved) {
   if (handler == nullptr) return captured;
   session_.capture_replies(&captured);
   Reply reply(&session_, command.header());
-  const CUresult entered = session_.enter_context(command.context());
+  const CUresult entered = session_.enter_context();
   if (entered != CUDA_SUCCESS) {
     captured.status = entered;
   } else {

@@ -190,7 +190,7 @@ void Executor::free_client() {
   drain_->detach(true);
   session_->callbacks().abandon();
   const SessionLock lock(*session_);
-  session_->enter_context(0);
+  session_->enter_context();
   // What still runs would fault on memory that is taken away; it goes with the process instead.
   if (session_->context_error() == CUDA_SUCCESS && session_->streams().idle()) {
     session_->memory().release_all();

@@ -85,7 +85,7 @@ DrainToResult Executor::drain_to(std::uint64_t cut, std::uint32_t deadline_ms) {
     DrainToResult result;
     {
       const SessionLock lock(*session_);
-      session_->enter_context(0);
+      session_->enter_context();
       const DrainState state = drain_->state();
       const RingHeader* header = drain_->header();
       result.position = state.position;
@@ -160,7 +160,7 @@ SaveResult Executor::save(const std::string& directory, std::uint32_t lanes,
   Snapshot snapshot;
   {
     const SessionLock lock(session);
-    session.enter_context(0);
+    session.enter_context();
     if (suspended_) {
       throw Failure(Code::conflict, "Saving: the client is suspended; resume it first.");
     }
@@ -243,7 +243,7 @@ SuspendResult Executor::suspend(const Progress& progress) {
   const auto start = Clock::now();
   {
     const SessionLock lock(session);
-    session.enter_context(0);
+    session.enter_context();
     check_at_rest("Suspending");
     session.memory().reclaim(session.streams());
   }
@@ -264,7 +264,7 @@ SuspendResult Executor::resume(const Progress& progress) {
   const auto start = Clock::now();
   {
     const SessionLock lock(session);
-    session.enter_context(0);
+    session.enter_context();
     check_driver(session.driver(), session.memory().remap_all(),
                  "Taking device memory again (the client stays suspended)");
   }

@@ -43,7 +43,59 @@ CUresult resolve_attributes(Session& session, std::vector<CUlaunchAttribute>& at
   return CUDA_SUCCESS;
 }
 
+template <class Request>
+CUlaunchConfig config_of(const Request& request, std::vector<CUlaunchAttribute>& attributes) {
+  CUlaunchConfig config{};
+  config.gridDimX = request.grid[0];
+  config.gridDimY = request.grid[1];
+  config.gridDimZ = request.grid[2];
+  config.blockDimX = request.block[0];
+  config.blockDimY = request.block[1];
+  config.blockDimZ = request.block[2];
+  config.sharedMemBytes = request.shared_bytes;
+  config.attrs = attributes.data();
+  config.numAttrs = static_cast<unsigned int>(attributes.size());
+  return config;
+}
+
+// Occupancy queries take a whole launch configuration.
+template <class Request, class Rep, class Call>
+void ask_about_clusters(Session& session, const Command& command, Reply& reply,
+                        const Call& call) {
+  const auto* request = request_of<Request>(session, command, reply);
+  if (request == nullptr) return;
+  std::span<const CUlaunchAttribute> given;
+  CUfunction function = nullptr;
+  if (!array_of(session, command, request->attributes, &given)) {
+    reply.finish(CUDA_ERROR_INVALID_VALUE);
+    return;
+  }
+  std::vector<CUlaunchAttribute> attributes(given.begin(), given.end());
+  CUlaunchConfig config = config_of(*request, attributes);
+  CUresult result = resolve_function(session, request->function, &function);
+  if (result == CUDA_SUCCESS) result = stream_of(session, request->stream, &config.hStream);
+  if (result == CUDA_SUCCESS) result = resolve_attributes(session, attributes);
+  Rep answer{};
+  int value = 0;
+  if (result == CUDA_SUCCESS) result = call(&value, function, &config);
+  answer.value = value;
+  reply.finish(result, &answer, sizeof(answer));
+}
+
 }  // namespace
+
+void handle_cuOccupancyMaxActiveClusters(Session& session, const Command& command, Reply& reply) {
+  ask_about_clusters<codec::Req_cuOccupancyMaxActiveClusters,
+                     codec::Rep_cuOccupancyMaxActiveClusters>(
+      session, command, reply, session.driver().cuOccupancyMaxActiveClusters);
+}
+
+void handle_cuOccupancyMaxPotentialClusterSize(Session& session, const Command& command,
+                                               Reply& reply) {
+  ask_about_clusters<codec::Req_cuOccupancyMaxPotentialClusterSize,
+                     codec::Rep_cuOccupancyMaxPotentialClusterSize>(
+      session, command, reply, session.driver().cuOccupancyMaxPotentialClusterSize);
+}
 
 void handle_phos_launch(Session& session, const Command& command, Reply& reply) {
   const auto* request = request_of<codec::Req_phos_launch>(session, command, reply);
@@ -82,17 +134,8 @@ void handle_phos_launch(Session& session, const Command& command, Reply& reply) 
     reply.finish(result);
     return;
   }
-  CUlaunchConfig config{};
-  config.gridDimX = request->grid[0];
-  config.gridDimY = request->grid[1];
-  config.gridDimZ = request->grid[2];
-  config.blockDimX = request->block[0];
-  config.blockDimY = request->block[1];
-  config.blockDimZ = request->block[2];
-  config.sharedMemBytes = request->shared_bytes;
+  CUlaunchConfig config = config_of(*request, attributes);
   config.hStream = stream;
-  config.attrs = attributes.data();
-  config.numAttrs = static_cast<unsigned int>(attributes.size());
   reply.finish(driver.cuLaunchKernelEx(&config, function, nullptr, block));
 }
 

@@ -29,6 +29,7 @@ void Parking::hold(Held& held, const OrderPlace& place) {
 bool Parking::is_held(const Held& held, const OrderPlace& place) {
   if (place.after_everything && held.all != 0) return true;
   if (place.needs != 0 && held.events.contains(place.needs)) return true;
+  if (place.needs_too != 0 && held.events.contains(place.needs_too)) return true;
   if (!place.stream) return false;
   if (held.streams.contains(*place.stream)) return true;
   if (!held.streams.empty()) {

@@ -23,6 +23,7 @@ struct OrderPlace {
   std::uint64_t function = 0;            // kernel that it launches
   std::uint64_t records = 0;            // event that it records
   std::uint64_t needs = 0;              // event that must have been recorded
+  std::uint64_t needs_too = 0;           // another one
   bool after_everything = false;        // waits for all that came before: destroys, context waits
   bool asks = false;                    // a query: NOT_READY instead of waiting
   bool counts = false;                  // adds to what is outstanding on its stream

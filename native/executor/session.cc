@@ -64,25 +64,12 @@ Session::Session(const DriverTable& driver, CUdevice device, CUcontext context,
 
 Session::~Session() { helpers_->stop(); }
 
-CUresult Session::enter_context(std::uint64_t wire) noexcept {
+CUresult Session::enter_context() noexcept {
   static thread_local const Session* t_session = nullptr;
-  static thread_local std::uint64_t t_wire = 0;
-  static thread_local std::uint64_t t_epoch = 0;
-  const std::uint64_t epoch = context_epoch_.load(std::memory_order_acquire);
-  if (t_session == this && t_wire == wire && t_epoch == epoch) return CUDA_SUCCESS;
-  CUcontext context = context_;
-  if (wire != 0) {
-    void* real = nullptr;
-    const CUresult found = resolve(HandleType::context, wire, false, &real);
-    if (found != CUDA_SUCCESS) return CUDA_ERROR_INVALID_CONTEXT;
-    context = static_cast<CUcontext>(real);
-  }
-  const CUresult result = driver_.cuCtxSetCurrent(context);
-  if (result != CUDA_SUCCESS) return result;
-  t_session = this;
-  t_wire = wire;
-  t_epoch = epoch;
-  return CUDA_SUCCESS;
+  if (t_session == this) return CUDA_SUCCESS;
+  const CUresult result = driver_.cuCtxSetCurrent(context_);
+  if (result == CUDA_SUCCESS) t_session = this;
+  return result;
 }
 
 void Session::create(HandleType type, std::uint64_t wire, void* real, const Command& command,

@@ -120,8 +120,9 @@ class Session {
   Object* find(HandleType type, std::uint64_t wire) noexcept { return objects_.find(type, wire); }
 
   // --- what the drain uses -----------------------------------------------------------------
-  // Makes the command's context current in the calling thread, if it is not yet.
-  CUresult enter_context(std::uint64_t wire) noexcept;
+  // Makes the executor's context current in the calling thread. The client keeps the program's
+  // contexts apart; all of them stand for this one.
+  CUresult enter_context() noexcept;
   void finish(const Reply& reply, CUresult status, const void* data, std::size_t bytes) noexcept;
   // Where replies go. The ring stays mapped for as long as the session lives.
   void attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept;
@@ -129,8 +130,6 @@ class Session {
   void poison_ring(CUresult status) noexcept;
   // Replies of commands that run in this thread go to `captured` instead (restore); null ends it.
   void capture_replies(CapturedReply* captured) noexcept { capture_reply_ = captured; }
-  // Real contexts have changed: every thread makes its own current again.
-  void contexts_changed() noexcept { context_epoch_.fetch_add(1, std::memory_order_acq_rel); }
   static SavedCommand saved(const Command& command);
   // Destroyed modules and libraries, oldest first: restore repeats where the driver placed things.
   std::vector<std::unique_ptr<Object>>& history() noexcept { return history_; }
@@ -186,7 +185,6 @@ class Session {
   ring::Geometry geometry_{};
   CapturedReply* capture_reply_ = nullptr;
   std::atomic<bool> broken_{false};
-  std::atomic<std::uint64_t> context_epoch_{1};
   std::atomic<std::uint64_t> sync_commands_{0};
   std::atomic<CUresult> context_error_{CUDA_SUCCESS};
   std::atomic<std::uint64_t> deferred_errors_{0};

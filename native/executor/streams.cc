@@ -65,15 +65,26 @@ bool Streams::is_full(std::uint64_t wire) {
 void Streams::forget(std::uint64_t wire) {
   const auto found = states_.find(wire);
   if (found == states_.end()) return;
-  // Work on a destroyed stream still runs. Its markers stay until they have passed, under a name
-  // that no handle has.
-  State state = std::move(found->second);
   if (&found->second == last_state_) {
     last_state_ = nullptr;
     last_wire_ = ~std::uint64_t{0};
   }
+  if (!query_idle(found->second)) {
+    mark(found->second);
+    orphans_.push_back(std::move(found->second));
+  }
   states_.erase(found);
-  for (const Marker& marker : state.markers) give_event(marker.event);
+}
+
+bool Streams::orphans_passed(std::uint64_t stamp) {
+  bool all = true;
+  std::erase_if(orphans_, [&](State& state) {
+    advance(state);
+    if (state.markers.empty()) return true;
+    all = all && state.passed_sequence >= stamp;
+    return false;
+  });
+  return all;
 }
 
 bool Streams::is_capturing(CUstream real) {
@@ -98,7 +109,7 @@ bool Streams::query_idle(State& state) {
 }
 
 bool Streams::passed(std::uint64_t stamp) {
-  bool all = true;
+  bool all = orphans_.empty() || orphans_passed(stamp);
   for (auto& [wire, state] : states_) {
     if (state.passed_sequence >= stamp || query_idle(state)) continue;
     if (state.passed_sequence < stamp) all = false;
@@ -107,7 +118,7 @@ bool Streams::passed(std::uint64_t stamp) {
 }
 
 bool Streams::idle() {
-  bool all = true;
+  bool all = orphans_.empty() || orphans_passed(~std::uint64_t{0});
   for (auto& [wire, state] : states_) all = query_idle(state) && all;
   return all;
 }
@@ -134,6 +145,17 @@ CUresult Streams::record_all(std::vector<CUevent>& events) {
     }
     events.push_back(event);
   }
+  for (State& state : orphans_) {
+    advance(state);
+    if (state.markers.empty()) continue;
+    // The marker goes to the waiter; the stream it was on takes nothing more.
+    events.push_back(state.markers.back().event);
+    state.markers.pop_back();
+    while (!state.markers.empty()) {
+      give_event(state.markers.back().event);
+      state.markers.pop_back();
+    }
+  }
   return CUDA_SUCCESS;
 }
 
@@ -156,6 +178,10 @@ void Streams::drop_events() {
     for (const Marker& marker : state.markers) spare_.push_back(marker.event);
     state.markers.clear();
   }
+  for (State& state : orphans_) {
+    for (const Marker& marker : state.markers) spare_.push_back(marker.event);
+  }
+  orphans_.clear();
   for (CUevent event : spare_) driver_.cuEventDestroy(event);
   spare_.clear();
   states_.clear();

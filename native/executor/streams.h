@@ -28,7 +28,7 @@ class Streams {
   void submitted(std::uint64_t wire, CUstream real, std::uint64_t function = 0);
   // True when kMaxOutstanding commands of the stream have not finished yet.
   bool is_full(std::uint64_t wire);
-  // The stream no longer exists; everything on it counts as passed once `forget` returns.
+  // The stream is about to be destroyed. What is under way on it still counts.
   void forget(std::uint64_t wire);
 
   // A number for "everything submitted so far".
@@ -74,6 +74,7 @@ class Streams {
     std::deque<Marker> markers;
   };
   void mark(State& state);
+  bool orphans_passed(std::uint64_t stamp);
   void advance(State& state);
   bool query_idle(State& state);
 
@@ -82,6 +83,7 @@ class Streams {
   // The stream of the last command: most commands go where the one before went.
   std::uint64_t last_wire_ = ~std::uint64_t{0};
   State* last_state_ = nullptr;
+  std::vector<State> orphans_;  // of destroyed streams; only their markers tell
   std::uint64_t sequence_ = 0;
   std::uint32_t captures_ = 0;
   std::vector<CUevent> spare_;

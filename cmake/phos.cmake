@@ -75,12 +75,21 @@ endfunction()
 # phos_add_cuda_program(NAME name FOLDER folder SOURCES a.c ...)
 # An ordinary program over the driver API, linked with -lcuda as any is, that knows nothing of
 # phos: build/FOLDER/name. Which libcuda.so.1 it gets is decided when it is started. It is linked
-# against an empty library of that name, so that building it needs no driver.
+# against a library that has every name of the API and does nothing, as the one that the CUDA
+# toolkit ships for this purpose, so that building it needs no driver.
 if(PHOS_SANITIZE STREQUAL "none")
-  file(WRITE "${CMAKE_BINARY_DIR}/link/empty.c.new" "typedef int phos_empty;\n")
-  configure_file("${CMAKE_BINARY_DIR}/link/empty.c.new" "${CMAKE_BINARY_DIR}/link/empty.c" COPYONLY)
-  add_library(phos_cuda_link SHARED "${CMAKE_BINARY_DIR}/link/empty.c")
+  set(phos_abi "${PROJECT_SOURCE_DIR}/native/include/phos/cuda_abi.h")
+  set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS "${phos_abi}")
+  file(STRINGS "${phos_abi}" phos_prototypes REGEX "^CUresult cu[A-Za-z0-9_]+\\(")
+  set(phos_names "")
+  foreach(prototype IN LISTS phos_prototypes)
+    string(REGEX REPLACE "^CUresult (cu[A-Za-z0-9_]+)\\(.*" "\\1" name "${prototype}")
+    string(APPEND phos_names "void ${name}(void);\nvoid ${name}(void) {}\n")
+  endforeach()
+  file(CONFIGURE OUTPUT "${CMAKE_BINARY_DIR}/link/names.c" CONTENT "${phos_names}" @ONLY)
+  add_library(phos_cuda_link SHARED "${CMAKE_BINARY_DIR}/link/names.c")
   set_target_properties(phos_cuda_link PROPERTIES
+    C_VISIBILITY_PRESET default
     OUTPUT_NAME cuda VERSION 1 SOVERSION 1
     LIBRARY_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/link")
 endif()
@@ -93,8 +102,6 @@ function(phos_add_cuda_program)
   endif()
   add_executable(${arg_NAME} ${arg_SOURCES})
   target_compile_definitions(${arg_NAME} PRIVATE _GNU_SOURCE)
-  target_link_options(${arg_NAME} PRIVATE
-    -Wl,--no-as-needed -Wl,--unresolved-symbols=ignore-in-object-files)
   target_link_libraries(${arg_NAME} PRIVATE phos_options phos_cuda_link)
   set_target_properties(${arg_NAME} PROPERTIES
     SKIP_BUILD_RPATH ON

@@ -5,6 +5,8 @@
 //   phos-keeper run | restore    specification on standard input (spec.h); one line of JSON on
 //                                standard output when the job runs, or why it does not
 //   phos-keeper sockets          pairs "inode peer" of the machine's connected unix sockets
+//   phos-keeper leashed CMD ...  becomes CMD, which is killed when the process that started it ends:
+//                                CRIU must not go on with a dump that nobody will finish
 //
 // It outlives phosd: the socket keepers/ID.sock is how a new phosd finds it again.
 #include <fcntl.h>
@@ -101,6 +103,16 @@ std::string started_json(const Started& job) {
          ",\"startTime\":\"" + std::to_string(job.start_time) + "\"}";
 }
 
+int run_leashed(char** command) {
+  const pid_t parent = ::getppid();
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  // Ended before the call above: nothing would tell any more.
+  if (::getppid() != parent) return 1;
+  ::execvp(command[0], command);
+  std::perror(command[0]);
+  return 127;
+}
+
 int keep(bool restoring) {
   fill_standard_fds();
   UniqueFd answer(::fcntl(1, F_DUPFD_CLOEXEC, 3));
@@ -136,6 +148,8 @@ int keep(bool restoring) {
               std::move(input));
   const int status = relay.run();
   ::unlink(spec.socket_path.c_str());
+  // The job's cgroup is empty now. One that is still in use belongs to somebody else by now.
+  if (!spec.cgroup.empty()) ::rmdir(spec.cgroup.c_str());
   return status;
 }
 
@@ -143,10 +157,13 @@ int keep(bool restoring) {
 }  // namespace phos::keeper
 
 int main(int argc, char** argv) {
+  if (argc > 2 && std::string_view(argv[1]) == "leashed") {
+    return phos::keeper::run_leashed(argv + 2);
+  }
   const std::string_view mode = argc == 2 ? argv[1] : "";
   if (mode == "run") return phos::keeper::keep(false);
   if (mode == "restore") return phos::keeper::keep(true);
   if (mode == "sockets") return phos::keeper::print_unix_peers();
-  std::fputs("usage: phos-keeper run|restore|sockets\n", stderr);
+  std::fputs("usage: phos-keeper run|restore|sockets|leashed COMMAND\n", stderr);
   return 2;
 }

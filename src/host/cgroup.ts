@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A cgroup (version 2) for each job. Its freezer stops the whole tree at once and invisibly: a
 // SIGSTOP would be seen by the program and would be restored with it.
-import { constants, accessSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { PhosError } from '../errors/phos-error.ts';
 import { codeOfErrno, errnoOf, waitUntil } from './wait.ts';
@@ -57,9 +57,10 @@ export class JobCgroup {
     this.path = path;
   }
 
-  /** Pids in it now. */
+  /** Pids in it now; none when it is gone, which it is once its keeper has ended. */
   members(): number[] {
-    return this.#read('cgroup.procs').split('\n').filter(Boolean).map(Number);
+    const text = unlessGone(() => this.#read('cgroup.procs')) ?? '';
+    return text.split('\n').filter(Boolean).map(Number);
   }
 
   isFrozen(): boolean {
@@ -96,9 +97,9 @@ export class JobCgroup {
 
   /** Lets every process in it go on. Nothing happens when none is frozen. */
   async thaw(deadlineMs: number): Promise<void> {
-    this.#write('cgroup.freeze', '0');
+    unlessGone(() => this.#write('cgroup.freeze', '0'));
     await waitUntil(
-      () => !this.isFrozen(),
+      () => unlessGone(() => this.isFrozen()) !== true,
       deadlineMs,
       `the processes in ${this.path} were not thawed`,
     );
@@ -106,12 +107,8 @@ export class JobCgroup {
 
   /** Kills every process in it, frozen or not, and waits until none is left alive in it. */
   async kill(deadlineMs: number): Promise<void> {
-    try {
-      this.#write('cgroup.kill', '1');
-    } catch (thrown) {
-      // Kernels before 5.14 have no cgroup.kill: each process by its pid, until none comes after.
-      if (!(thrown instanceof PhosError) || thrown.code !== 'NOT_FOUND') throw thrown;
-    }
+    // Kernels before 5.14 have no cgroup.kill: each process by its pid, until none comes after.
+    unlessGone(() => this.#write('cgroup.kill', '1'));
     await waitUntil(
       () => {
         const left = this.members();
@@ -166,6 +163,16 @@ export class JobCgroup {
       `cgroup ${this.path}: ${doing} failed (${errno}); ${cure}`,
       { cause: thrown, details: { cgroup: this.path } },
     );
+  }
+}
+
+/** What `action` gives, null when the cgroup (or this file of it) does not exist. */
+function unlessGone<T>(action: () => T): T | null {
+  try {
+    return action();
+  } catch (thrown) {
+    if (thrown instanceof PhosError && thrown.code === 'NOT_FOUND') return null;
+    throw thrown;
   }
 }
 

@@ -8,12 +8,19 @@
 import { PhosError } from '../errors/phos-error.ts';
 import { JobCgroup } from './cgroup.ts';
 import { CPU_IMAGE_VERSION, type CpuImage, folderBytes, writeCpuImage } from './cpu-image.ts';
-import { type Criu, checkMayCheckpoint, findCriu, makeImagesDir, runDump } from './criu.ts';
+import {
+  type Criu,
+  checkMayCheckpoint,
+  checkMayDumpUsers,
+  findCriu,
+  makeImagesDir,
+  runDump,
+} from './criu.ts';
 import { readFds } from './fds.ts';
 import type { KeeperConnection, KeeperStatus } from './keeper-connection.ts';
 import { findLeadsOut, type KeeperEnd, refuseLeaks } from './leads-out.ts';
 import { type OpenFile, openForWriting } from './open-files.ts';
-import { isAlive, type ProcessFacts, readTree, waitReaped } from './proc.ts';
+import { isAlive, type ProcessFacts, readTree, readUid, waitReaped } from './proc.ts';
 import { errnoOf } from './wait.ts';
 
 const KEEPER_DEADLINE_MS = 10_000;
@@ -49,6 +56,7 @@ export interface CpuPlan {
 export async function planCpuDump(request: CpuDumpRequest): Promise<CpuPlan> {
   checkMayCheckpoint();
   const tree = readTree(request.rootPid);
+  checkMayDumpUsers(tree.flatMap((row) => readUid(row.pid) ?? []));
   const criu = await findCriu();
   const status = (await request.keeper?.status(KEEPER_DEADLINE_MS)) ?? null;
   return { criu, tree, ...inspect(tree, request, status, request.closing) };
@@ -216,6 +224,19 @@ export async function thawTree(
   if (!dump.leaveRunning) cancelStop(cgroup, dump.stoppedBefore);
   await cgroup.thaw(deadlineMs);
   return performance.now() - dump.stoppedAt;
+}
+
+/**
+ * Lets a tree go on that was left frozen by a phosd that ended in the middle of a dump. CRIU was
+ * ended with that phosd (see phos-keeper leashed), so nothing works on the tree any more.
+ *
+ * @returns false when nothing was frozen
+ */
+export async function thawAbandoned(cgroup: JobCgroup, deadlineMs: number): Promise<boolean> {
+  if (cgroup.members().length === 0 || !cgroup.isFrozen()) return false;
+  cancelStop(cgroup, new Set());
+  await cgroup.thaw(deadlineMs);
+  return true;
 }
 
 /**

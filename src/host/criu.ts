@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { PhosError } from '../errors/phos-error.ts';
 import { nativeUrl } from '../model/locate.ts';
 import { explainCriuLog } from './criu-log.ts';
+import { keeperPath } from './keeper.ts';
 import { effectiveCapabilities } from './proc.ts';
 import { errnoOf } from './wait.ts';
 
@@ -16,6 +17,7 @@ const VERSION_DEADLINE_MS = 10_000;
 // capabilities(7): the two that let CRIU dump and restore.
 const CAP_SYS_ADMIN = 21n;
 const CAP_CHECKPOINT_RESTORE = 40n;
+const CAP_SYS_RESOURCE = 24n;
 /** Deleted files that a program still has open are saved up to this size. */
 const GHOST_LIMIT = '1G';
 
@@ -96,6 +98,27 @@ export function checkMayCheckpoint(capabilities: bigint = effectiveCapabilities(
     'PERMISSION',
     'dump and restore need root or CAP_CHECKPOINT_RESTORE; start phosd as root ' +
       '(suspend and resume work without)',
+  );
+}
+
+/**
+ * Holds when programs of these users may be dumped: CRIU reads their limits with prlimit(2), which
+ * wants the same user or CAP_SYS_RESOURCE. Some containers leave that out of root's capabilities.
+ *
+ * @throws PhosError PERMISSION naming the user
+ */
+export function checkMayDumpUsers(
+  uids: readonly number[],
+  capabilities: bigint = effectiveCapabilities(),
+): void {
+  if (((capabilities >> CAP_SYS_RESOURCE) & 1n) === 1n) return;
+  const other = uids.find((uid) => uid !== process.getuid?.());
+  if (other === undefined) return;
+  throw new PhosError(
+    'PERMISSION',
+    `a program of user ${other} cannot be dumped: phosd lacks CAP_SYS_RESOURCE, which CRIU needs ` +
+      'for programs of another user; give the container or the service that capability',
+    { details: { uid: other } },
   );
 }
 
@@ -223,7 +246,11 @@ function runCriu(
   signal: AbortSignal | null,
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(criu.path, args, { stdio: 'ignore', cwd: '/', env: criuEnvironment });
+    const child = spawn(keeperPath(), ['leashed', criu.path, ...args], {
+      stdio: 'ignore',
+      cwd: '/',
+      env: criuEnvironment,
+    });
     let stopped: PhosError | null = null;
     const stop = (error: PhosError) => {
       stopped ??= error;

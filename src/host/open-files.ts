@@ -70,8 +70,8 @@ export function refuseGrown(files: readonly OpenFile[]): void {
   if (first === undefined) return;
   throw new PhosError(
     'CONFLICT',
-    `${first.path} has grown since the dump, from ${first.recordedBytes} to ${first.bytes} ` +
-      'bytes, and the program would write over or repeat what came after; restore with --truncate to ' +
+    `${first.path} has grown from ${first.recordedBytes} to ${first.bytes} bytes since the ` +
+      'dump, and the program would write over or repeat what came after; restore with --truncate to ' +
       'cut it back, or move it away and put the old one in its place',
     { details: { path: first.path, recordedBytes: first.recordedBytes, bytes: first.bytes } },
   );

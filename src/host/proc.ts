@@ -60,6 +60,12 @@ export function parseStat(text: string): ProcessFacts {
   };
 }
 
+/** Real user of a process, null when it has gone. */
+export function readUid(pid: number): number | null {
+  const text = /^Uid:\s*(\d+)/m.exec(readProc(pid, 'status') ?? '')?.[1];
+  return text === undefined ? null : Number(text);
+}
+
 /** Every process of this pid namespace. */
 export function listProcesses(): ProcessFacts[] {
   return readdirSync('/proc')

@@ -41,6 +41,7 @@ export function codeOfErrno(
     case 'ENOENT':
     case 'ENOTDIR':
     case 'ESRCH':
+    case 'ENODEV':
       return 'NOT_FOUND';
     case 'EACCES':
     case 'EPERM':

@@ -3,11 +3,12 @@
 // cause, with the program running on as if nothing had been asked.
 import { execFileSync } from 'node:child_process';
 import { appendFileSync, chmodSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { PhosError } from '../../src/errors/phos-error.ts';
-import { dumpCpu, planCpuDump } from '../../src/host/cpu-checkpoint.ts';
+import { dumpCpu, endTree, planCpuDump } from '../../src/host/cpu-checkpoint.ts';
 import { planCpuRestore } from '../../src/host/cpu-restore.ts';
 import { findCriu } from '../../src/host/criu.ts';
 import { listProcesses } from '../../src/host/proc.ts';
@@ -37,9 +38,10 @@ async function refusal(action: Promise<unknown>): Promise<PhosError> {
   return outcome as PhosError;
 }
 
-async function runsToTheEnd(running: Running, lines = LINES): Promise<void> {
+async function runsToTheEnd(bench: Bench, running: Running): Promise<void> {
+  bench.openGate();
   expect(await running.keeper.exited).toMatchObject({ code: 7 });
-  expect(running.output.lines()).toEqual(wholeCount(lines));
+  expect(running.output.lines()).toEqual(wholeCount(LINES));
 }
 
 describe.skipIf(missing !== null)(
@@ -47,9 +49,8 @@ describe.skipIf(missing !== null)(
   () => {
     let bench: Bench;
     let counter: string;
-    const run = (...options: string[]) => bench.run([counter, String(LINES), STEP_US, ...options]);
-    /** The same many times over, for what takes its time. */
-    const runLong = (...options: string[]) => bench.run([counter, '1000', STEP_US, ...options]);
+    const run = (...options: string[]) =>
+      bench.run([counter, String(LINES), STEP_US, '--gate', bench.gate, ...options]);
     beforeEach(() => {
       bench = new Bench();
       counter = compileSubject('counter', bench.dir);
@@ -64,6 +65,7 @@ describe.skipIf(missing !== null)(
       appendFileSync(file, 'written by somebody else\n');
       const error = await refusal(restoreFrom(bench, 'image'));
       expect(error).toMatchObject({ code: 'CONFLICT', details: { path: file } });
+      bench.openGate();
       const second = await restoreFrom(bench, 'image', { truncate: true });
       await second.keeper.exited;
       const all = wholeCount(LINES).slice(0, -1);
@@ -97,7 +99,31 @@ describe.skipIf(missing !== null)(
         // Sockets to the tree's executors are closed before the dump: they are no reason.
         const request = { ...dumpRequest(first), closing: [process.pid] };
         await expect(planCpuDump(request)).resolves.toMatchObject({ criu: {} });
-        await runsToTheEnd(first);
+        await runsToTheEnd(bench, first);
+      } finally {
+        server.close();
+      }
+    });
+
+    test('a TCP connection is named, or comes back closed where that is asked for', async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      try {
+        await once(server, 'listening');
+        const { port } = server.address() as AddressInfo;
+        const first = await run('--tcp', String(port));
+        await first.output.waitForLines(5);
+        const error = await refusal(planCpuDump(dumpRequest(first)));
+        expect(error.code).toBe('UNSUPPORTED');
+        expect(error.message).toContain('descriptor 3');
+        expect(error.message).toContain('TCP');
+        const request = { ...dumpRequest(first), closeTcp: true };
+        const dump = await dumpCpu(request, bench.folder('image'), dumpLimits);
+        await endTree(first.cgroup, dump.tree, DEADLINE_MS);
+        await first.keeper.exited;
+        bench.openGate();
+        const second = await restoreFrom(bench, 'image');
+        expect(await second.keeper.exited).toMatchObject({ code: 7 });
+        expect([...first.output.lines(), ...second.output.lines()]).toEqual(wholeCount(LINES));
       } finally {
         server.close();
       }
@@ -132,7 +158,7 @@ describe.skipIf(missing !== null)(
       await dumpAndThaw(bench, first, 'image');
       const error = await refusal(restoreFrom(bench, 'image'));
       expect(error).toMatchObject({ code: 'CONFLICT', details: { pid: first.started.pid } });
-      await runsToTheEnd(first);
+      await runsToTheEnd(bench, first);
     });
 
     test('a pid that does not exist is not found', async () => {
@@ -142,7 +168,7 @@ describe.skipIf(missing !== null)(
     });
 
     test('a full disk is a storage error at whatever size, and the program runs on', async () => {
-      const first = await runLong('--memory', '8');
+      const first = await run('--memory', '8');
       await first.output.waitForLines(5);
       const image = bench.folder('small');
       for (const size of ['16k', '128k', '2m']) {
@@ -154,11 +180,11 @@ describe.skipIf(missing !== null)(
           execFileSync('umount', [image]);
         }
       }
-      await runsToTheEnd(first, 1000);
+      await runsToTheEnd(bench, first);
     });
 
     test('a dump that is cancelled in the middle leaves the program unharmed', async () => {
-      const first = await runLong('--memory', '400', '--children', '1');
+      const first = await run('--memory', '400', '--children', '1');
       await first.output.waitForLines(5);
       for (const name of ['one', 'two', 'three']) {
         const cancel = new AbortController();
@@ -174,7 +200,7 @@ describe.skipIf(missing !== null)(
         cancel.abort();
         expect((await dumping).code).toBe('CANCELLED');
       }
-      await runsToTheEnd(first, 1000);
+      await runsToTheEnd(bench, first);
     });
 
     test('a damaged image is refused with nothing left running', async () => {

@@ -2,7 +2,7 @@
 // Whether this machine can checkpoint processes at all. Tests that need it are skipped where it
 // cannot, with the reason in their name, so that nobody takes a skipped run for a passed one.
 import { createJobCgroup } from '../../src/host/cgroup.ts';
-import { checkMayCheckpoint, findCriu } from '../../src/host/criu.ts';
+import { checkMayCheckpoint, checkMayDumpUsers, findCriu } from '../../src/host/criu.ts';
 
 /** Null when dump and restore can be tested here, else why not. */
 export async function whyNoCheckpoint(): Promise<string | null> {
@@ -14,5 +14,16 @@ export async function whyNoCheckpoint(): Promise<string | null> {
     return null;
   } catch (thrown) {
     return thrown instanceof Error ? thrown.message : String(thrown);
+  }
+}
+
+/** Whether programs of other users can be dumped: some containers take that from root. */
+export function mayDumpOthers(): boolean {
+  try {
+    checkMayDumpUsers([65_534]);
+    return true;
+  } catch {
+    // Only the answer counts; the error is tested in test/unit/host.
+    return false;
   }
 }

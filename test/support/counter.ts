@@ -2,7 +2,7 @@
 // A CPU-only job under a keeper, for tests of src/host: everything it makes lies in one folder and
 // one cgroup, and both are gone after dispose(), whatever the test did.
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createJobCgroup, JobCgroup } from '../../src/host/cgroup.ts';
@@ -17,7 +17,9 @@ export const DEADLINE_MS = 20_000;
 export function compileSubject(name: string, folder: string): string {
   const source = new URL(`../subjects/${name}.c`, import.meta.url).pathname;
   const program = join(folder, name);
-  execFileSync('cc', ['-O1', '-Wall', '-Werror', '-o', program, source], { stdio: 'inherit' });
+  execFileSync('cc', ['-O1', '-Wall', '-Werror', '-pthread', '-o', program, source], {
+    stdio: 'inherit',
+  });
   return program;
 }
 
@@ -103,6 +105,15 @@ export class Bench {
     const output = new Collector();
     await keeper.attach(output, null, DEADLINE_MS);
     return { job, started, keeper, output, cgroup: new JobCgroup(job.cgroup ?? '') };
+  }
+
+  /** File that a counter with `--gate` waits for; openGate() makes it. */
+  get gate(): string {
+    return join(this.dir, 'gate');
+  }
+
+  openGate(): void {
+    writeFileSync(this.gate, '');
   }
 
   folder(name: string): string {

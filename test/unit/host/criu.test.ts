@@ -1,6 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 import { describe, expect, test } from 'vitest';
-import { checkMayCheckpoint, dumpArguments, isNewEnough } from '../../../src/host/criu.ts';
+import {
+  checkMayCheckpoint,
+  checkMayDumpUsers,
+  dumpArguments,
+  isNewEnough,
+} from '../../../src/host/criu.ts';
 import { errorLines, explainLines } from '../../../src/host/criu-log.ts';
 
 describe('which CRIU will do', () => {
@@ -19,6 +24,13 @@ describe('which CRIU will do', () => {
     expect(() => checkMayCheckpoint(0n)).toThrow('start phosd as root');
     expect(() => checkMayCheckpoint(1n << 21n)).not.toThrow();
     expect(() => checkMayCheckpoint(1n << 40n)).not.toThrow();
+  });
+
+  test('programs of other users need one more capability', () => {
+    const uid = process.getuid?.() ?? 0;
+    expect(() => checkMayDumpUsers([uid], 0n)).not.toThrow();
+    expect(() => checkMayDumpUsers([uid, uid + 1], 0n)).toThrow('CAP_SYS_RESOURCE');
+    expect(() => checkMayDumpUsers([uid, uid + 1], 1n << 24n)).not.toThrow();
   });
 
   test('a dump leaves the tree stopped unless it goes on, and hands terminals out', () => {

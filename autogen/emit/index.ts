@@ -13,7 +13,8 @@ import { emitErrorCodes } from './error-codes.ts';
 import { emitExecutorDispatch } from './executor-dispatch.ts';
 import { emitHandleTypes } from './handle-types.ts';
 import type { Emitter, OutputFile } from './output.ts';
-import { emitTestStubs } from './test-stubs.ts';
+import { emitSimEntries } from './sim-entries.ts';
+import { emitTestSamples } from './test-samples.ts';
 import { emitValueChecks } from './value-checks.ts';
 
 const EMITTERS: readonly Emitter[] = [
@@ -27,9 +28,10 @@ const EMITTERS: readonly Emitter[] = [
   emitValueChecks,
   emitClientEntries,
   emitClientCalls,
+  emitSimEntries,
   emitExecutorDispatch,
   emitCoverage,
-  emitTestStubs,
+  emitTestSamples,
 ];
 
 export function emitAll(ir: Ir): readonly OutputFile[] {

@@ -58,19 +58,6 @@ CUresult cuDeviceGetExecAffinitySupport(int *pi, CUexecAffinityType type, CUdevi
   return CUDA_SUCCESS;
 }
 
-CUresult cuCtxSynchronize(CUcontext ctx) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuCtxSynchronize req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::context, reinterpret_cast<std::uint64_t>(ctx), true, &req_.ctx);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  codec::Rep_cuCtxSynchronize rep_{};
-  const CUresult result_ = call_sync(CallId::cuCtxSynchronize, req_, {}, &rep_, {});
-  return result_;
-}
-
 CUresult cuCtxSetLimit(CUlimit limit, size_t value) {
   if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
   codec::Req_cuCtxSetLimit req_{};
@@ -169,29 +156,6 @@ CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule mod) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuModuleGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuModuleGetGlobal req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::module, reinterpret_cast<std::uint64_t>(hmod), false, &req_.hmod);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::size_t bytes_name =
-      std::strlen(name) + 1;
-  if (dptr == nullptr && bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const Blob in_[] = {{name, bytes_name}};
-  codec::Rep_cuModuleGetGlobal rep_{};
-  const CUresult result_ = call_sync(CallId::cuModuleGetGlobal, req_, in_, &rep_, {});
-  if (result_ != CUDA_SUCCESS) {
-    return result_;
-  }
-  if (dptr != nullptr) *dptr = static_cast<CUdeviceptr>(rep_.dptr);
-  if (bytes != nullptr) *bytes = static_cast<size_t>(rep_.bytes);
-  return CUDA_SUCCESS;
-}
-
 CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib) {
   if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
   codec::Req_cuLibraryGetKernelCount req_{};
@@ -207,29 +171,6 @@ CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib) {
     return result_;
   }
   *count = static_cast<unsigned int>(rep_.count);
-  return CUDA_SUCCESS;
-}
-
-CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuLibraryGetGlobal req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::library, reinterpret_cast<std::uint64_t>(library), false, &req_.library);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::size_t bytes_name =
-      std::strlen(name) + 1;
-  if (dptr == nullptr && bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const Blob in_[] = {{name, bytes_name}};
-  codec::Rep_cuLibraryGetGlobal rep_{};
-  const CUresult result_ = call_sync(CallId::cuLibraryGetGlobal, req_, in_, &rep_, {});
-  if (result_ != CUDA_SUCCESS) {
-    return result_;
-  }
-  if (dptr != nullptr) *dptr = static_cast<CUdeviceptr>(rep_.dptr);
-  if (bytes != nullptr) *bytes = static_cast<size_t>(rep_.bytes);
   return CUDA_SUCCESS;
 }
 
@@ -527,86 +468,6 @@ CUresult cuMemPoolDestroy(CUmemoryPool pool) {
   return result_;
 }
 
-CUresult cuStreamCreate(CUstream *phStream, unsigned int Flags) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuStreamCreate req_{};
-  if (phStream == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if ((static_cast<std::uint64_t>(Flags) & ~std::uint64_t{1}) != 0) return CUDA_ERROR_INVALID_VALUE;
-  if (const CUresult status_ = new_handle(HandleType::stream, &req_.phStream); status_ != CUDA_SUCCESS) return status_;
-  req_.Flags = static_cast<std::uint32_t>(Flags);
-  codec::Rep_cuStreamCreate rep_{};
-  const CUresult result_ = call_sync(CallId::cuStreamCreate, req_, {}, &rep_, {});
-  if (result_ != CUDA_SUCCESS) {
-    drop_handle(HandleType::stream, req_.phStream);
-    return result_;
-  }
-  *phStream = reinterpret_cast<CUstream>(req_.phStream);
-  return CUDA_SUCCESS;
-}
-
-CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuStreamCreateWithPriority req_{};
-  if (phStream == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  if ((static_cast<std::uint64_t>(flags) & ~std::uint64_t{1}) != 0) return CUDA_ERROR_INVALID_VALUE;
-  if (const CUresult status_ = new_handle(HandleType::stream, &req_.phStream); status_ != CUDA_SUCCESS) return status_;
-  req_.flags = static_cast<std::uint32_t>(flags);
-  req_.priority = static_cast<std::int32_t>(priority);
-  codec::Rep_cuStreamCreateWithPriority rep_{};
-  const CUresult result_ = call_sync(CallId::cuStreamCreateWithPriority, req_, {}, &rep_, {});
-  if (result_ != CUDA_SUCCESS) {
-    drop_handle(HandleType::stream, req_.phStream);
-    return result_;
-  }
-  *phStream = reinterpret_cast<CUstream>(req_.phStream);
-  return CUDA_SUCCESS;
-}
-
-CUresult cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuStreamWaitEvent req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::stream, reinterpret_cast<std::uint64_t>(hStream), true, &req_.hStream);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if (const CUresult status_ =
-          handle_arg(HandleType::event, reinterpret_cast<std::uint64_t>(hEvent), false, &req_.hEvent);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if ((static_cast<std::uint64_t>(Flags) & ~std::uint64_t{1}) != 0) return CUDA_ERROR_INVALID_VALUE;
-  req_.Flags = static_cast<std::uint32_t>(Flags);
-  const CUresult result_ = call_async(CallId::cuStreamWaitEvent, req_, {});
-  return result_;
-}
-
-CUresult cuStreamQuery(CUstream hStream) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuStreamQuery req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::stream, reinterpret_cast<std::uint64_t>(hStream), true, &req_.hStream);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  codec::Rep_cuStreamQuery rep_{};
-  const CUresult result_ = call_sync(CallId::cuStreamQuery, req_, {}, &rep_, {});
-  return result_;
-}
-
-CUresult cuStreamSynchronize(CUstream hStream) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuStreamSynchronize req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::stream, reinterpret_cast<std::uint64_t>(hStream), true, &req_.hStream);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  codec::Rep_cuStreamSynchronize rep_{};
-  const CUresult result_ = call_sync(CallId::cuStreamSynchronize, req_, {}, &rep_, {});
-  return result_;
-}
-
 CUresult cuStreamDestroy(CUstream hStream) {
   if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
   codec::Req_cuStreamDestroy req_{};
@@ -691,42 +552,6 @@ CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags) {
   }
   *phEvent = reinterpret_cast<CUevent>(req_.phEvent);
   return CUDA_SUCCESS;
-}
-
-CUresult cuEventRecord(CUevent hEvent, CUstream hStream) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuEventRecord req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::event, reinterpret_cast<std::uint64_t>(hEvent), false, &req_.hEvent);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if (const CUresult status_ =
-          handle_arg(HandleType::stream, reinterpret_cast<std::uint64_t>(hStream), true, &req_.hStream);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  const CUresult result_ = call_async(CallId::cuEventRecord, req_, {});
-  return result_;
-}
-
-CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuEventRecordWithFlags req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::event, reinterpret_cast<std::uint64_t>(hEvent), false, &req_.hEvent);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if (const CUresult status_ =
-          handle_arg(HandleType::stream, reinterpret_cast<std::uint64_t>(hStream), true, &req_.hStream);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if ((static_cast<std::uint64_t>(flags) & ~std::uint64_t{1}) != 0) return CUDA_ERROR_INVALID_VALUE;
-  req_.flags = static_cast<std::uint32_t>(flags);
-  const CUresult result_ = call_async(CallId::cuEventRecordWithFlags, req_, {});
-  return result_;
 }
 
 CUresult cuEventQuery(CUevent hEvent) {

@@ -107,7 +107,8 @@ TEST_F(Calls, NullOutputsAreLeftOutWhereTheyMayBe) {
   EXPECT_EQ(pointer, 0x200000000000U);
   const auto request = sent<codec::Req_cuModuleGetGlobal>();
   EXPECT_EQ(request.name.bytes, 6U);
-  EXPECT_STREQ(reinterpret_cast<const char*>(g_client.request.data()) + request.name.offset, "table");
+  const auto* const payload = reinterpret_cast<const char*>(g_client.request.data());
+  EXPECT_STREQ(payload + request.name.offset, "table");
   EXPECT_EQ(impl::cuModuleGetGlobal(nullptr, nullptr, module, "table"), CUDA_ERROR_INVALID_VALUE);
   EXPECT_EQ(impl::cuModuleGetGlobal(&pointer, nullptr, module, nullptr), CUDA_ERROR_INVALID_VALUE);
 }
@@ -118,7 +119,8 @@ TEST_F(Calls, ValuesBehindVoidHaveTheSizeOfTheirAttribute) {
   const phos::client::Blob blobs[] = {{&threshold, sizeof(threshold)}};
   answer(codec::Rep_cuMemPoolGetAttribute{}, blobs);
   std::uint64_t value = 0;
-  EXPECT_EQ(impl::cuMemPoolGetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &value), CUDA_SUCCESS);
+  EXPECT_EQ(impl::cuMemPoolGetAttribute(pool, CU_MEMPOOL_ATTR_RELEASE_THRESHOLD, &value),
+            CUDA_SUCCESS);
   EXPECT_EQ(value, threshold);
   int follow = 1;
   EXPECT_EQ(impl::cuMemPoolSetAttribute(pool, CU_MEMPOOL_ATTR_REUSE_ALLOW_OPPORTUNISTIC, &follow),

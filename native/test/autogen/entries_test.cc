@@ -4,8 +4,6 @@
 
 #include "stubs.h"
 
-Noted g_noted;
-
 namespace {
 
 using phos::client::StreamMode;

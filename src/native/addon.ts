@@ -28,7 +28,7 @@ export interface RawAttachServer {
 }
 
 export interface RawExecutor {
-  readonly key: bigint;
+  key(): bigint;
   start(): DeviceFacts;
   expectClient(
     clientId: string,
@@ -37,7 +37,10 @@ export interface RawExecutor {
     uid: number,
     environment: readonly string[],
   ): void;
-  ringMemory(): SharedArrayBuffer | null;
+  /** 0 while there is no ring. */
+  ringBytes(): number;
+  /** Puts the ring's pages under a growable SharedArrayBuffer of at least ringBytes(). */
+  mapRing(view: Uint8Array<SharedArrayBuffer>): void;
   stop(): void;
   closeGate(): void;
   openGate(): void;

@@ -107,6 +107,12 @@ export class AttachServer {
   }
 }
 
+/** Node 20 has it; the type library of ES2023 does not know its option. */
+const GrowableSharedArrayBuffer = SharedArrayBuffer as unknown as new (
+  bytes: number,
+  options: { readonly maxByteLength: number },
+) => SharedArrayBuffer;
+
 /** One executor: a device context, its objects, and the ring of at most one client. */
 export class Executor {
   readonly #raw: RawExecutor;
@@ -130,7 +136,7 @@ export class Executor {
 
   /** Names this executor to drain() in another thread of this process. */
   get key(): bigint {
-    return this.#raw.key;
+    return this.#raw.key();
   }
 
   /** Loads the driver, creates the context, listens for the client. DEVICE when it cannot. */
@@ -148,7 +154,14 @@ export class Executor {
 
   /** The client's ring, or null while there is none. Valid until the client is lost. */
   ringMemory(): SharedArrayBuffer | null {
-    return guard('share the ring', () => this.#raw.ringMemory());
+    return guard('share the ring', () => {
+      const bytes = this.#raw.ringBytes();
+      if (bytes === 0) return null;
+      // Only a growable buffer lies on pages of its own, which the ring's pages can replace.
+      const buffer = new GrowableSharedArrayBuffer(bytes, { maxByteLength: bytes });
+      this.#raw.mapRing(new Uint8Array(buffer));
+      return buffer;
+    });
   }
 
   /** Ends a running drain() within a millisecond. Idempotent, callable in an exit hook. */

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an executor does when it is asked: one function for each method of the protocol.
+import { PhosError } from '../errors/phos-error.ts';
+import {
+  type Executor,
+  type ExecutorEvent,
+  type OnProgress,
+  processStartTime,
+  setCredentials,
+} from '../native/native.ts';
+import type {
+  ExecutorNotice,
+  MethodName,
+  MethodParams,
+  MethodResult,
+} from './protocol.ts';
+
+/** Writer and reader threads of an image, each with a buffer of 8 MiB. */
+const LANES = 2;
+
+export type Tell = (notice: ExecutorNotice) => void;
+
+type Handlers = {
+  readonly [M in MethodName]: (
+    params: MethodParams<M>,
+  ) => MethodResult<M> | Promise<MethodResult<M>>;
+};
+
+export interface ServiceOptions {
+  readonly id: string;
+  readonly executor: Executor;
+  readonly tell: Tell;
+  readonly exit: () => void;
+}
+
+export class ExecutorService {
+  readonly #options: ServiceOptions;
+  readonly #handlers: Handlers;
+  #assigned: { readonly uid: number } | null = null;
+
+  constructor(options: ServiceOptions) {
+    this.#options = options;
+    this.#handlers = this.#makeHandlers();
+  }
+
+  handle<M extends MethodName>(
+    method: M,
+    params: MethodParams<M>,
+  ): MethodResult<M> | Promise<MethodResult<M>> {
+    return this.#handlers[method](params);
+  }
+
+  #makeHandlers(): Handlers {
+    const { executor, exit } = this.#options;
+    return {
+      status: () => this.#status(),
+      assign: (params) => this.#assign(params),
+      expect: (params) => this.#expect(params),
+      'gate.close': () => {
+        executor.closeGate();
+        return {};
+      },
+      'gate.open': () => {
+        executor.openGate();
+        return {};
+      },
+      'ring.head': () => ({ head: executor.readHead() }),
+      'drain.to': ({ cut, deadlineMs }) => executor.drainTo(cut, deadlineMs),
+      'agent.disconnect': async ({ deadlineMs }) => {
+        await executor.disconnectAgent(deadlineMs);
+        return {};
+      },
+      explain: () => ({ objects: [...executor.explain()] }),
+      save: async ({ directory, parent }) => {
+        const saved = await executor.save(
+          { directory, parent, lanes: LANES },
+          this.#progress('save'),
+        );
+        return { ...saved, files: [...saved.files] };
+      },
+      load: ({ directory }) => executor.load({ directory, lanes: LANES }, this.#progress('load')),
+      suspend: () => executor.suspend(this.#progress('suspend')),
+      resume: () => executor.resume(this.#progress('resume')),
+      exit: () => {
+        exit();
+        return {};
+      },
+    };
+  }
+
+  #status(): MethodResult<'status'> {
+    const { id, executor } = this.#options;
+    const status = executor.status();
+    return {
+      id,
+      pid: process.pid,
+      startTime: processStartTime(process.pid),
+      ...status,
+      unsupportedCalls: [...status.unsupportedCalls],
+    };
+  }
+
+  #assign(params: MethodParams<'assign'>): Record<string, never> {
+    if (this.#assigned !== null) {
+      throw new PhosError(
+        'CONFLICT',
+        `Executor ${this.#options.id} has a client already; assign another executor.`,
+      );
+    }
+    const { uid, gid } = params;
+    // Root serves a user's program with that user's rights only; without root there is one user.
+    const differs = uid !== process.getuid?.() || gid !== process.getgid?.();
+    if (process.getuid?.() === 0 && differs) {
+      setCredentials(uid, gid);
+    } else if (uid !== process.getuid?.()) {
+      throw new PhosError(
+        'PERMISSION',
+        `Serving a program of user ${uid} needs a phosd that runs as root or as that user.`,
+      );
+    }
+    this.#assigned = { uid };
+    this.#expectClient(params, uid);
+    return {};
+  }
+
+  #expect(params: MethodParams<'expect'>): Record<string, never> {
+    if (this.#assigned === null) {
+      throw new PhosError(
+        'CONFLICT',
+        `Executor ${this.#options.id} has no client yet; assign one first.`,
+      );
+    }
+    this.#expectClient(params, this.#assigned.uid);
+    return {};
+  }
+
+  #expectClient(params: MethodParams<'expect'>, uid: number): void {
+    const { clientId, token, pid, environment } = params;
+    this.#options.executor.expectClient({ clientId, token, pid, uid, environment });
+    process.title = `phos-executor ${this.#options.id} client ${pid === 0 ? clientId : pid}`;
+  }
+
+  #progress(method: MethodName): OnProgress {
+    return (progress) => this.#options.tell({ event: 'progress', params: { method, ...progress } });
+  }
+}
+
+/** A native event as it is told to every connection. */
+export function noticeOf(event: ExecutorEvent): ExecutorNotice {
+  const { type, ...params } = event;
+  return { event: type, params } as ExecutorNotice;
+}

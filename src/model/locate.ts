@@ -21,8 +21,13 @@ export function moduleUrl(name: string): URL {
   return compiled ? new URL(`dist/${name}.js`, packageRoot) : new URL(`${name}.ts`, packageRoot);
 }
 
-/** Arguments Node needs before a file given by moduleUrl(): tsx while running from source. */
-export const moduleExecArgv: readonly string[] = compiled ? [] : ['--import', 'tsx'];
+/**
+ * Arguments Node needs before a file given by moduleUrl(): tsx while running from source. By its
+ * URL, because Node looks a bare name up from the working folder, and daemons run in `/`.
+ */
+export const moduleExecArgv: readonly string[] = compiled
+  ? []
+  : ['--import', new URL('node_modules/tsx/dist/loader.mjs', packageRoot).href];
 
 /**
  * A file of the native build.

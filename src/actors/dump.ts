@@ -94,6 +94,10 @@ class DumpEffects {
     this.clients = clients;
   }
 
+  get cgroupPath(): string | null {
+    return this.#cgroup?.path ?? null;
+  }
+
   get deviceBytes(): bigint {
     return this.#saved.reduce((sum, one) => sum + one.deviceBytes, 0n);
   }
@@ -244,6 +248,8 @@ export function dumpJob(
     record,
     actor,
     clientIds: () => clients.ids,
+    cgroup: () => effects.cgroupPath,
+    keeperId: null,
     stageOf: stages,
     outcome: (): JobOutcomeReport => ({
       clientIds: clients.ids,

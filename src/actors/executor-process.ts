@@ -151,6 +151,15 @@ export class ExecutorProcess {
     return { clientId: status.clientId };
   }
 
+  /** Resolves when the control connection stands. @throws PhosError TIMEOUT */
+  async ready(): Promise<void> {
+    await waitUntil(
+      () => this.#link !== null,
+      deadlines.executorRequestMs,
+      `executor ${this.id} could not be connected to`,
+    );
+  }
+
   request<M extends MethodName>(
     method: M,
     params: MethodParams<M>,

@@ -28,6 +28,10 @@ export interface Job {
   readonly record: JobRecord;
   readonly actor: AnyActor;
   readonly clientIds: () => readonly string[];
+  /** Cgroup of the tree, once the job has one. */
+  readonly cgroup: () => string | null;
+  /** Of a restore: the keeper it makes. */
+  readonly keeperId: string | null;
   readonly outcome: () => JobOutcomeReport;
   /** What the job is about to do, named for people. */
   readonly stageOf: Readonly<Record<string, string>>;

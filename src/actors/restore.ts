@@ -7,6 +7,7 @@ import { PhosError } from '../errors/phos-error.ts';
 import { createJobCgroup, JobCgroup } from '../host/cgroup.ts';
 import { planCpuRestore, restoreCpu } from '../host/cpu-restore.ts';
 import type { KeeperJob } from '../host/keeper.ts';
+import { readProcess } from '../host/proc.ts';
 import { verifyImage } from '../image/verify.ts';
 import { defaultJobLimits } from '../machines/job-limits.ts';
 import { type RestoreContext, restoreMachine } from '../machines/restore.machine.ts';
@@ -71,6 +72,10 @@ class RestoreEffects {
     this.#record = record;
     this.#clients = clients;
     this.rootPid = options.manifest.cpu.rootPid;
+  }
+
+  get cgroupPath(): string | null {
+    return this.#cgroup?.path ?? null;
   }
 
   actors() {
@@ -187,7 +192,10 @@ class RestoreEffects {
     const { job, keeperId } = this.#options;
     return {
       keeperId,
-      process: { pid: started.keeperPid, startTime: '0' },
+      process: {
+        pid: started.keeperPid,
+        startTime: (readProcess(started.keeperPid)?.startTime ?? 0n).toString(),
+      },
       root: { pid: started.pid, startTime: started.startTime.toString() },
       uid: job.uid,
       gid: job.gid,
@@ -243,6 +251,8 @@ export function restoreJob(
     record,
     actor,
     clientIds: () => options.manifest.clients.map((client) => client.clientId),
+    cgroup: () => effects.cgroupPath,
+    keeperId: options.keeperId,
     stageOf: stages,
     outcome: () => ({
       clientIds: clients.ids,

@@ -88,6 +88,8 @@ function describe(
     directory: null,
     record,
     clientIds: () => mover.clients.ids,
+    cgroup: () => null,
+    keeperId: null,
     stageOf: stages,
     outcome: () => ({
       clientIds: mover.clients.ids,

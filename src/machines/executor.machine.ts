@@ -157,7 +157,11 @@ export const executorMachine = parts.createMachine({
         onError: { target: 'ending', actions: failed('find') },
       },
       after: { start: { target: 'ending', actions: late('finding', (l) => l.startMs) } },
-      on: { 'executor.exited': { target: 'ended', actions: 'noteGone' } },
+      on: {
+        'executor.exited': { target: 'ended', actions: 'noteGone' },
+        'executor.end': 'ending',
+        'client.gone': 'ending',
+      },
     },
     warm: {
       on: {

@@ -64,6 +64,20 @@ export const keeperRecord = z.object({
 });
 export type KeeperRecord = z.output<typeof keeperRecord>;
 
+/** A job under way: what a phosd that comes back has to take back. */
+export const jobRecord = z.object({
+  jobId: z.string(),
+  kind: z.enum(['dump', 'restore', 'suspend', 'resume']),
+  rootPid: count,
+  directory: z.string().nullable(),
+  /** Cgroup of the tree: frozen by a dump, filled by a restore. */
+  cgroup: z.string().nullable(),
+  /** Of a restore: the keeper it makes. */
+  keeperId: z.string().nullable(),
+  clients: z.array(z.string()),
+});
+export type JobRecordAtRest = z.output<typeof jobRecord>;
+
 /** registry.json. Written atomically after every change; read when phosd starts. */
 export const registrySchema = z.object({
   schema: z.literal('phos-registry'),
@@ -71,6 +85,7 @@ export const registrySchema = z.object({
   executors: z.array(executorRecord),
   clients: z.array(clientRecord),
   keepers: z.array(keeperRecord),
+  jobs: z.array(jobRecord),
 });
 export type Registry = z.output<typeof registrySchema>;
 
@@ -80,9 +95,10 @@ export const emptyRegistry: Registry = {
   executors: [],
   clients: [],
   keepers: [],
+  jobs: [],
 };
 
-export type JobKind = 'dump' | 'restore' | 'suspend' | 'resume';
+export type JobKind = JobRecordAtRest['kind'];
 
 /** What went wrong, in a form that a machine may keep and a socket may carry. */
 export interface Failure {

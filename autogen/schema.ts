@@ -16,13 +16,13 @@ export const SEMANTICS = [
   'sync',
   'local',
 ] as const;
-export const CLIENT_STATES = ['generated', 'custom', 'unsupported'] as const;
-export const EXECUTOR_STATES = ['generated', 'custom', 'none'] as const;
+const CLIENT_STATES = ['generated', 'custom', 'unsupported'] as const;
+const EXECUTOR_STATES = ['generated', 'custom', 'none'] as const;
 
 const identifier = z.string().regex(/^[A-Za-z_]\w*$/, 'must be a C identifier');
 const handleName = z.string().regex(/^[a-z][a-z0-9_]*$/, 'must be a name of handles.yaml');
 
-export const paramSchema = z.strictObject({
+const paramSchema = z.strictObject({
   name: identifier,
   type: z.string().min(1),
   dir: z.enum(['in', 'out', 'inout']).default('in'),
@@ -39,7 +39,7 @@ export const paramSchema = z.strictObject({
   flags: z.union([identifier, z.int().nonnegative()]).optional(),
 });
 
-export const conditionSchema = z.strictObject({
+const conditionSchema = z.strictObject({
   /** The expression speaks of things that only the client has. */
   client_only: z.boolean().default(false),
   /** An expression in C++ over the parameters; the call is refused where it holds. */
@@ -58,12 +58,12 @@ const wireItem = z
     'must be a wire type and a name, such as "u32 grid[3]", "handle stream" or "blob arguments"',
   );
 
-export const wireSchema = z.strictObject({
+const wireSchema = z.strictObject({
   request: z.array(wireItem).default([]),
   reply: z.array(wireItem).default([]),
 });
 
-export const versionSchema = z.strictObject({
+const versionSchema = z.strictObject({
   since: z.int().min(2000),
   symbol: identifier,
   flags: z.enum(['legacy', 'ptsz']).default('legacy'),
@@ -75,7 +75,7 @@ export const versionSchema = z.strictObject({
   client: z.enum(['custom', 'unsupported']).optional(),
 });
 
-export const functionSchema = z.strictObject({
+const functionSchema = z.strictObject({
   name: identifier,
   id: z.int().min(1).max(0x3ff),
   source_symbol: identifier.optional(),

@@ -10,7 +10,7 @@ import { layoutOfType } from './layout.ts';
 import { NotationError } from './load.ts';
 import type { ParamNotation } from './schema.ts';
 
-export type WireRole = 'value' | 'handle' | 'new-handle' | 'record' | 'blob' | 'extent' | 'pad';
+type WireRole = 'value' | 'handle' | 'new-handle' | 'record' | 'blob' | 'extent' | 'pad';
 
 export interface WireField {
   readonly name: string;

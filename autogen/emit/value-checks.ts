@@ -23,7 +23,7 @@ export function maskOfParam(ir: Ir, p: ParamNotation): number | null {
   return Number(values.reduce((mask, v) => mask | BigInt(v), 0n));
 }
 
-export function isGenerated(call: IrCall): boolean {
+function isGenerated(call: IrCall): boolean {
   return call.client === 'generated' || call.executor === 'generated';
 }
 

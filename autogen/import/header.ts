@@ -34,7 +34,7 @@ function sortByRank(symbols: string[]): string[] {
   return symbols.sort((a, b) => rank(a) - rank(b));
 }
 
-export function baseOf(symbol: string): string {
+function baseOf(symbol: string): string {
   return symbol.replace(/_pt[sd][sz]$/, '').replace(/_v\d+$/, '');
 }
 

@@ -5,13 +5,13 @@
  */
 import { evaluateInteger } from './preprocess.ts';
 
-export interface CParam {
+interface CParam {
   readonly name: string;
   readonly type: string;
 }
 
 /** A plain field has a type; a nested one has a kind and fields. Arrays hold their lengths. */
-export interface CField {
+interface CField {
   readonly name: string;
   readonly type: string | null;
   readonly nested: CRecord | null;
@@ -48,7 +48,7 @@ const IDENTIFIER = /^[A-Za-z_]\w*$/;
 const SIZES: Readonly<Record<string, number>> = { char: 1, int: 4, CUlaunchAttributeID: 4 };
 
 /** Writes a type in one way only: base words, then a space, then the stars: `const char **`. */
-export function canonicalType(tokens: readonly string[]): string {
+function canonicalType(tokens: readonly string[]): string {
   const firstStar = tokens.indexOf('*');
   const base = (firstStar < 0 ? tokens : tokens.slice(0, firstStar)).filter(
     (t) => t !== 'struct' && t !== 'enum',

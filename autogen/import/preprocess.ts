@@ -18,11 +18,11 @@ export interface Preprocessed {
 const TOKEN =
   /[A-Za-z_]\w*|0[xX][0-9A-Fa-f]+[uUlL]*|\d[\w.]*|"(?:[^"\\]|\\.)*"|##|<<|>>|&&|\|\||[<>=!]=|\S/g;
 
-export function tokenize(text: string): string[] {
+function tokenize(text: string): string[] {
   return text.match(TOKEN) ?? [];
 }
 
-export function stripComments(text: string): string {
+function stripComments(text: string): string {
   return text
     .replace(/\\\r?\n/g, ' ')
     .replace(/\/\*[\s\S]*?\*\//g, (c) => '\n'.repeat(c.split('\n').length - 1) || ' ')
@@ -61,7 +61,7 @@ function readArguments(
   return null;
 }
 
-export function expandMacros(
+function expandMacros(
   tokens: readonly string[],
   macros: ReadonlyMap<string, Macro>,
   hidden: ReadonlySet<string> = new Set(),
@@ -99,7 +99,7 @@ export function expandMacros(
 }
 
 /** Evaluates a #if expression: defined(), integers, and the operators ! && || and comparisons. */
-export function evaluateCondition(text: string, macros: ReadonlyMap<string, Macro>): boolean {
+function evaluateCondition(text: string, macros: ReadonlyMap<string, Macro>): boolean {
   const raw = tokenize(text);
   const resolved: string[] = [];
   for (let i = 0; i < raw.length; i += 1) {

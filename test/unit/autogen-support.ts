@@ -59,7 +59,7 @@ functions:
       - {since: 11000, symbol: cuBoxNothing}
 `;
 
-export const SMALL_TYPES = `
+const SMALL_TYPES = `
 constants:
   CUDA_VERSION: 13000
   CU_BOX_MAX: 0x10

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <fstream>
 #include <string>
 
 namespace {
@@ -63,6 +64,29 @@ TEST(ProcTable, SaysWhyThereIsNone) {
   for (const char* name : {"", "cuMemAlloc_v2", "cuGLInit", "cuProfilerStart"}) {
     EXPECT_EQ(status(name, 13000), CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND) << name;
   }
+}
+
+TEST(ProcTable, AnswersEveryRequestOfTheRuntimeButThoseOfGraphicsAndProfiler) {
+  std::ifstream requests(PHOS_FIXTURES "/cudart_13_0_requests.txt");
+  int answered = 0;
+  int refused = 0;
+  for (std::string line; std::getline(requests, line);) {
+    const std::size_t at = line.find('@');
+    if (line.starts_with('#') || at == std::string::npos) continue;
+    const std::string name = line.substr(0, at);
+    const std::uint64_t flags = line.ends_with("/2") ? kPerThread : 0;
+    const auto found = phos::look_up_proc(name.c_str(), std::stoi(line.substr(at + 1)), flags);
+    const bool foreign = name.find("GL") != std::string::npos ||
+                         name.find("VDPAU") != std::string::npos ||
+                         name.find("Egl") != std::string::npos ||
+                         name.find("Profiler") != std::string::npos;
+    EXPECT_EQ(found.status, foreign ? CU_GET_PROC_ADDRESS_SYMBOL_NOT_FOUND
+                                    : CU_GET_PROC_ADDRESS_SUCCESS)
+        << line;
+    ++(foreign ? refused : answered);
+  }
+  EXPECT_EQ(answered, 407);
+  EXPECT_EQ(refused, 32);
 }
 
 TEST(ProcTable, EveryEntryHasAnAddressOfItsOwnSymbol) {

@@ -5,20 +5,27 @@
 //   phos-keeper run | restore    specification on standard input (spec.h); one line of JSON on
 //                                standard output when the job runs, or why it does not
 //   phos-keeper sockets          pairs "inode peer" of the machine's connected unix sockets
-//   phos-keeper leashed CMD ...  becomes CMD, which is killed when the process that started it ends:
-//                                CRIU must not go on with a dump that nobody will finish
+//   phos-keeper stoppable CMD ... becomes CMD (CRIU), in a session of its own, such that
+//   phos-keeper stop PID         makes it fail at its next write to a file
+//
+// CRIU must never be killed in the middle of a dump: in some of its moments the program's own code
+// and registers are replaced, and the program would die with it. A failing write makes it put
+// everything back and end by itself.
 //
 // It outlives phosd: the socket keepers/ID.sock is how a new phosd finds it again.
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
+#include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string_view>
@@ -103,14 +110,24 @@ std::string started_json(const Started& job) {
          ",\"startTime\":\"" + std::to_string(job.start_time) + "\"}";
 }
 
-int run_leashed(char** command) {
-  const pid_t parent = ::getppid();
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-  // Ended before the call above: nothing would tell any more.
-  if (::getppid() != parent) return 1;
+int become_stoppable(char** command) {
+  ::setsid();
+  // A write beyond RLIMIT_FSIZE fails with EFBIG then, instead of killing.
+  ::signal(SIGXFSZ, SIG_IGN);
   ::execvp(command[0], command);
   std::perror(command[0]);
   return 127;
+}
+
+int stop_writes_of(const char* text) {
+  pid_t pid = 0;
+  const char* end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, pid);
+  if (error != std::errc{} || rest != end || pid <= 0) return 2;
+  rlimit limit{};
+  if (::prlimit(pid, RLIMIT_FSIZE, nullptr, &limit) != 0) return 1;
+  limit.rlim_cur = 0;
+  return ::prlimit(pid, RLIMIT_FSIZE, &limit, nullptr) == 0 ? 0 : 1;
 }
 
 int keep(bool restoring) {
@@ -157,13 +174,16 @@ int keep(bool restoring) {
 }  // namespace phos::keeper
 
 int main(int argc, char** argv) {
-  if (argc > 2 && std::string_view(argv[1]) == "leashed") {
-    return phos::keeper::run_leashed(argv + 2);
+  if (argc > 2 && std::string_view(argv[1]) == "stoppable") {
+    return phos::keeper::become_stoppable(argv + 2);
+  }
+  if (argc == 3 && std::string_view(argv[1]) == "stop") {
+    return phos::keeper::stop_writes_of(argv[2]);
   }
   const std::string_view mode = argc == 2 ? argv[1] : "";
   if (mode == "run") return phos::keeper::keep(false);
   if (mode == "restore") return phos::keeper::keep(true);
   if (mode == "sockets") return phos::keeper::print_unix_peers();
-  std::fputs("usage: phos-keeper run|restore|sockets|leashed COMMAND\n", stderr);
+  std::fputs("usage: phos-keeper run|restore|sockets|stoppable COMMAND|stop PID\n", stderr);
   return 2;
 }

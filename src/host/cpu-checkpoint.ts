@@ -20,8 +20,8 @@ import { readFds } from './fds.ts';
 import type { KeeperConnection, KeeperStatus } from './keeper-connection.ts';
 import { findLeadsOut, type KeeperEnd, refuseLeaks } from './leads-out.ts';
 import { type OpenFile, openForWriting } from './open-files.ts';
-import { isAlive, type ProcessFacts, readTree, readUid, waitReaped } from './proc.ts';
-import { errnoOf } from './wait.ts';
+import { isAlive, type ProcessFacts, readTracer, readTree, readUid, waitReaped } from './proc.ts';
+import { errnoOf, waitUntil } from './wait.ts';
 
 const KEEPER_DEADLINE_MS = 10_000;
 
@@ -227,13 +227,17 @@ export async function thawTree(
 }
 
 /**
- * Lets a tree go on that was left frozen by a phosd that ended in the middle of a dump. CRIU was
- * ended with that phosd (see phos-keeper leashed), so nothing works on the tree any more.
+ * Lets a tree go on that was left frozen by a phosd that ended in the middle of a dump. Its CRIU may
+ * still be at work, and is waited for: the tracer of the processes tells.
  *
- * @returns false when nothing was frozen
+ * @returns false when nothing was frozen or traced
+ * @throws PhosError TIMEOUT when CRIU does not end
  */
 export async function thawAbandoned(cgroup: JobCgroup, deadlineMs: number): Promise<boolean> {
-  if (cgroup.members().length === 0 || !cgroup.isFrozen()) return false;
+  const isTraced = () => cgroup.members().some((pid) => readTracer(pid) !== 0);
+  const wasTraced = isTraced();
+  await waitUntil(() => !isTraced(), deadlineMs, 'the CRIU of an earlier phosd did not end');
+  if (cgroup.members().length === 0 || !(wasTraced || cgroup.isFrozen())) return false;
   cancelStop(cgroup, new Set());
   await cgroup.thaw(deadlineMs);
   return true;

@@ -35,6 +35,12 @@ const rules: readonly Rule[] = [
     cure: 'a process of the image still has its pid; wait until the original has ended',
   },
   {
+    // Kernel 6.16 refuses an option of internet sockets that CRIU 4.1 asks for (SO_PASSCRED).
+    pattern: /Can't get 1:16 opt/,
+    code: 'UNSUPPORTED',
+    cure: 'this CRIU cannot save network sockets on this kernel; close them, or use a newer CRIU',
+  },
+  {
     pattern: /Connected TCP socket|TCP.*consider using --tcp-established/i,
     code: 'UNSUPPORTED',
     cure: 'the program has an open TCP connection; close it first',

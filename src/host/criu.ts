@@ -14,6 +14,8 @@ import { errnoOf } from './wait.ts';
 export const MINIMUM_CRIU = [4, 1] as const;
 const CURE = 'run `npm run setup`, or name a CRIU 4.1 or newer in PHOS_CRIU';
 const VERSION_DEADLINE_MS = 10_000;
+/** What a CRIU that was made to fail has for putting everything back. */
+const STOP_GRACE_MS = 60_000;
 // capabilities(7): the two that let CRIU dump and restore.
 const CAP_SYS_ADMIN = 21n;
 const CAP_CHECKPOINT_RESTORE = 40n;
@@ -193,6 +195,7 @@ export function dumpArguments(dump: CriuDump): string[] {
  * @throws PhosError what the log tells; TIMEOUT at the deadline; CANCELLED when aborted
  */
 export async function runDump(criu: Criu, dump: CriuDump): Promise<void> {
+  if (dump.signal?.aborted === true) throw new PhosError('CANCELLED', 'the dump was cancelled');
   const outcome = await runCriu(criu, dumpArguments(dump), dump.deadlineMs, dump.signal);
   if (outcome.ok) return;
   throw explainCriuLog(join(dump.imagesDir, 'dump.log'), 'dump', outcome.how);
@@ -239,6 +242,11 @@ interface Outcome {
   readonly how: string;
 }
 
+/**
+ * Runs CRIU to its end. At the deadline, or when aborted, it is made to fail rather than killed:
+ * the program would die with it (see native/keeper/main.cc). Only a CRIU that does not end even
+ * then is killed.
+ */
 function runCriu(
   criu: Criu,
   args: readonly string[],
@@ -246,25 +254,29 @@ function runCriu(
   signal: AbortSignal | null,
 ): Promise<Outcome> {
   return new Promise((resolve, reject) => {
-    const child = spawn(keeperPath(), ['leashed', criu.path, ...args], {
+    const child = spawn(keeperPath(), ['stoppable', criu.path, ...args], {
       stdio: 'ignore',
       cwd: '/',
       env: criuEnvironment,
     });
     let stopped: PhosError | null = null;
+    let grace: NodeJS.Timeout | null = null;
     const stop = (error: PhosError) => {
-      stopped ??= error;
-      child.kill('SIGKILL');
+      if (stopped !== null) return;
+      stopped = error;
+      grace = setTimeout(() => child.kill('SIGKILL'), STOP_GRACE_MS);
+      // Without effect when it has just ended, which is as good.
+      execFile(keeperPath(), ['stop', String(child.pid)], () => undefined);
     };
     const timer = setTimeout(
       () => stop(new PhosError('TIMEOUT', `CRIU did not finish within ${deadlineMs} ms`)),
       deadlineMs,
     );
     const onAbort = () => stop(new PhosError('CANCELLED', 'the dump was cancelled'));
-    if (signal?.aborted === true) onAbort();
     signal?.addEventListener('abort', onAbort, { once: true });
     const done = () => {
       clearTimeout(timer);
+      if (grace !== null) clearTimeout(grace);
       signal?.removeEventListener('abort', onAbort);
     };
     child.once('error', (cause) => {

@@ -66,6 +66,11 @@ export function readUid(pid: number): number | null {
   return text === undefined ? null : Number(text);
 }
 
+/** Pid of the process that traces this one, 0 when none does. */
+export function readTracer(pid: number): number {
+  return Number(/^TracerPid:\s*(\d+)/m.exec(readProc(pid, 'status') ?? '')?.[1] ?? 0);
+}
+
 /** Every process of this pid namespace. */
 export function listProcesses(): ProcessFacts[] {
   return readdirSync('/proc')

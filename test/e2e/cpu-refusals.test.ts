@@ -117,8 +117,17 @@ describe.skipIf(missing !== null)(
         expect(error.message).toContain('descriptor 3');
         expect(error.message).toContain('TCP');
         const request = { ...dumpRequest(first), closeTcp: true };
-        const dump = await dumpCpu(request, bench.folder('image'), dumpLimits);
-        await endTree(first.cgroup, dump.tree, DEADLINE_MS);
+        await expect(planCpuDump(request)).resolves.toMatchObject({ criu: {} });
+        const outcome = await dumpCpu(request, bench.folder('image'), dumpLimits).catch(
+          (thrown: unknown) => thrown as PhosError,
+        );
+        if (outcome instanceof PhosError) {
+          // A kernel on which this CRIU saves no network socket at all: it must say just that.
+          expect(outcome.message).toContain('cannot save network sockets on this kernel');
+          await runsToTheEnd(bench, first);
+          return;
+        }
+        await endTree(first.cgroup, outcome.tree, DEADLINE_MS);
         await first.keeper.exited;
         bench.openGate();
         const second = await restoreFrom(bench, 'image');
@@ -186,7 +195,7 @@ describe.skipIf(missing !== null)(
     test('a dump that is cancelled in the middle leaves the program unharmed', async () => {
       const first = await run('--memory', '400', '--children', '1');
       await first.output.waitForLines(5);
-      for (const name of ['one', 'two', 'three']) {
+      for (const name of ['one', 'two', 'three', 'four', 'five', 'six']) {
         const cancel = new AbortController();
         const image = bench.folder(name);
         const dumping = refusal(

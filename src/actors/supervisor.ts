@@ -2,6 +2,7 @@
 // The actors of a node: devices with their pools, executors, clients, and which job owns whom. The
 // supervisor makes them, binds their effects, and carries their messages (post.ts).
 import { randomBytes } from 'node:crypto';
+import { rmSync } from 'node:fs';
 import { type Actor, createActor, fromPromise } from 'xstate';
 import { PhosError } from '../errors/phos-error.ts';
 import type { ExecutorNotice } from '../executor/protocol.ts';
@@ -168,6 +169,9 @@ export class Supervisor {
     const { failure, process: state } = entry.actor.getSnapshot().context;
     this.executors.delete(entry.process.id);
     entry.process.release();
+    // It runs as its client's user and may not remove them itself.
+    rmSync(entry.process.socketPath, { force: true });
+    rmSync(entry.process.ringSocketPath, { force: true });
     const facts = { executorId: entry.process.id, failure };
     if (state === 'unknown') this.log('error', 'an executor could not be ended', facts);
     else this.log(failure === null ? 'info' : 'warn', 'an executor ended', facts);

@@ -9,6 +9,7 @@ import { PhosError } from '../errors/phos-error.ts';
 import { ExecutorClient } from '../executor/client.ts';
 import type { MethodResult } from '../executor/protocol.ts';
 import { JobCgroup } from '../host/cgroup.ts';
+import { thawAbandoned } from '../host/cpu-checkpoint.ts';
 import { KeeperConnection, type KeeperStatus } from '../host/keeper-connection.ts';
 import {
   isDeviceVariable,
@@ -188,24 +189,16 @@ export async function takeBack(options: RecoverOptions): Promise<void> {
 async function takeBackJob(job: JobRecordAtRest): Promise<void> {
   if (job.kind === 'restore' && job.cgroup !== null) {
     const cgroup = new JobCgroup(job.cgroup);
-    await ignoreMissing(cgroup.kill(deadlines.endTreeMs));
+    await cgroup.kill(deadlines.endTreeMs);
     await cgroup.remove(deadlines.endTreeMs);
   }
   if (job.kind !== 'dump' || job.directory === null) return;
   await endOfCriu(`${partialOf(job.directory)}/cpu`);
-  if (job.cgroup !== null) await ignoreMissing(new JobCgroup(job.cgroup).thaw(deadlines.thawMs));
+  if (job.cgroup !== null) await thawAbandoned(new JobCgroup(job.cgroup), deadlines.thawMs);
   await discardPartial(job.directory);
 }
 
-async function ignoreMissing(effect: Promise<void>): Promise<void> {
-  try {
-    await effect;
-  } catch (thrown) {
-    if (!(thrown instanceof PhosError) || thrown.code !== 'NOT_FOUND') throw thrown;
-  }
-}
-
-/** CRIU was started by the phosd that died and may still be at work on the tree. */
+/** CRIU is ended with the phosd that started it; it must be gone before its tree is touched. */
 async function endOfCriu(imagesDir: string): Promise<void> {
   for (const end = performance.now() + CRIU_ENDS_MS; performance.now() < end; ) {
     const busy = listProcesses().some((row) => {

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+// How far a job is, on stderr: a bar with rate and time left on a terminal, one line for each stage
+// elsewhere, nothing with --quiet.
+import { bytes, duration, rate } from './format.ts';
+
+const BAR_CELLS = 24;
+const REDRAW_MS = 100;
+
+export class Progress {
+  readonly #stream: NodeJS.WriteStream;
+  readonly #quiet: boolean;
+  #stage: { readonly name: string; readonly since: number } | null = null;
+  #done = 0n;
+  #total = 0n;
+  #drawnAt = 0;
+
+  constructor(quiet: boolean, stream: NodeJS.WriteStream = process.stderr) {
+    this.#quiet = quiet;
+    this.#stream = stream;
+  }
+
+  /** The job goes into a stage; null: it is over. */
+  stage(name: string | null): void {
+    this.#finishStage();
+    this.#stage = name === null ? null : { name, since: performance.now() };
+    this.#done = 0n;
+    this.#total = 0n;
+    this.#draw(true);
+  }
+
+  progress(done: bigint, total: bigint): void {
+    this.#done = done;
+    this.#total = total;
+    this.#draw(false);
+  }
+
+  #draw(force: boolean): void {
+    if (this.#quiet || !this.#stream.isTTY || this.#stage === null) return;
+    const now = performance.now();
+    if (!force && now - this.#drawnAt < REDRAW_MS) return;
+    this.#drawnAt = now;
+    this.#stream.write(
+      `\r\x1b[K${progressLine(this.#stage.name, this.#done, this.#total, now - this.#stage.since)}`,
+    );
+  }
+
+  #finishStage(): void {
+    if (this.#quiet || this.#stage === null) return;
+    const ms = performance.now() - this.#stage.since;
+    const moved = this.#done === 0n ? '' : `, ${bytes(this.#done)} at ${rate(this.#done, ms)}`;
+    const clear = this.#stream.isTTY ? '\r\x1b[K' : '';
+    this.#stream.write(`${clear}phos: ${this.#stage.name}: ${duration(ms)}${moved}\n`);
+  }
+}
+
+/** One line: bar, bytes, rate, time left. */
+export function progressLine(stage: string, done: bigint, total: bigint, ms: number): string {
+  if (total === 0n) return `${stage} ...`;
+  const part = Math.min(1, Number(done) / Number(total));
+  const full = Math.round(part * BAR_CELLS);
+  const bar = `${'#'.repeat(full)}${'-'.repeat(BAR_CELLS - full)}`;
+  const leftMs = part > 0 ? (ms / part) * (1 - part) : 0;
+  const pace = rate(done, ms);
+  const eta = part > 0 && part < 1 ? `, ${duration(leftMs)} left` : '';
+  return `${stage} [${bar}] ${bytes(done)} of ${bytes(total)}${pace === '' ? '' : `, ${pace}`}${eta}`;
+}

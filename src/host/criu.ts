@@ -8,8 +8,8 @@ import { PhosError } from '../errors/phos-error.ts';
 import { nativeUrl } from '../model/locate.ts';
 import { explainCriuLog } from './criu-log.ts';
 import { keeperPath } from './keeper.ts';
-import { effectiveCapabilities } from './proc.ts';
-import { errnoOf } from './wait.ts';
+import { effectiveCapabilities, listProcesses, readProc } from './proc.ts';
+import { errnoOf, waitUntil } from './wait.ts';
 
 export const MINIMUM_CRIU = [4, 1] as const;
 const CURE = 'run `npm run setup`, or name a CRIU 4.1 or newer in PHOS_CRIU';
@@ -289,6 +289,26 @@ function runCriu(
       else resolve({ ok: code === 0, how: code === null ? `signal ${killer}` : `status ${code}` });
     });
   });
+}
+
+/**
+ * Ends the CRIU of an earlier phosd that still writes into a folder, by making it fail: it puts its
+ * tree back as it was. Nothing happens when there is none.
+ *
+ * @throws PhosError TIMEOUT when it does not end
+ */
+export async function stopAbandonedCriu(imagesDir: string, deadlineMs: number): Promise<void> {
+  const writers = () =>
+    listProcesses().filter((row) => {
+      const words = (readProc(row.pid, 'cmdline') ?? '').split('\0');
+      return words.includes('dump') && words.includes(imagesDir);
+    });
+  for (const { pid } of writers()) execFile(keeperPath(), ['stop', String(pid)], () => undefined);
+  await waitUntil(
+    () => writers().length === 0,
+    deadlineMs,
+    `the CRIU of an earlier phosd did not stop writing into ${imagesDir}`,
+  );
 }
 
 /** Makes the folder for CRIU's images. @throws PhosError PERMISSION, STORAGE */

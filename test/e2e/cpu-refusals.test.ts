@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a dump or a restore of a CPU-only program must refuse, by a typed error that names the
 // cause, with the program running on as if nothing had been asked.
-import { execFileSync } from 'node:child_process';
+import { execFile, execFileSync } from 'node:child_process';
 import { appendFileSync, chmodSync, readdirSync, truncateSync, writeFileSync } from 'node:fs';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
@@ -13,11 +13,17 @@ import {
   dumpCpu,
   endTree,
   planCpuDump,
+  thawAbandoned,
 } from '../../src/host/cpu-checkpoint.ts';
 import { planCpuRestore } from '../../src/host/cpu-restore.ts';
-import { findCriu } from '../../src/host/criu.ts';
+import {
+  criuEnvironment,
+  dumpArguments,
+  findCriu,
+  stopAbandonedCriu,
+} from '../../src/host/criu.ts';
 import { listProcesses } from '../../src/host/proc.ts';
-import { startKeeper } from '../../src/host/keeper.ts';
+import { keeperPath, startKeeper } from '../../src/host/keeper.ts';
 import { waitUntil } from '../../src/host/wait.ts';
 import { whyNoCheckpoint } from '../support/checkpointing.ts';
 import { Bench, compileSubject, DEADLINE_MS, type Running } from '../support/counter.ts';
@@ -52,11 +58,9 @@ async function closesTcpOrSaysWhyNot(
   const outcome = await dumpCpu(request, bench.folder('image'), dumpLimits).catch(
     (thrown: unknown) => thrown as PhosError,
   );
-  if (outcome instanceof PhosError) {
-    expect(outcome.message).toContain('cannot save network sockets on this kernel');
-    await runsToTheEnd(bench, first);
-    return;
-  }
+  const reason = 'cannot save network sockets on this kernel';
+  expect(outcome instanceof PhosError ? outcome.message : reason).toContain(reason);
+  if (outcome instanceof PhosError) return runsToTheEnd(bench, first);
   await endTree(first.cgroup, outcome.tree, DEADLINE_MS);
   await first.keeper.exited;
   bench.openGate();
@@ -222,6 +226,38 @@ describe.skipIf(missing !== null)(
         cancel.abort();
         expect((await dumping).code).toBe('CANCELLED');
       }
+      await runsToTheEnd(bench, first);
+    });
+
+    test('the CRIU of a phosd that died is made to end, and its tree goes on', async () => {
+      const first = await run('--memory', '400');
+      await first.output.waitForLines(5);
+      const image = bench.folder('image');
+      await first.cgroup.freeze(DEADLINE_MS);
+      const criu = await findCriu();
+      const args = dumpArguments({
+        rootPid: first.started.pid,
+        imagesDir: image,
+        freezeCgroup: first.cgroup.path,
+        externalTtys: [],
+        leaveRunning: false,
+        shellJob: false,
+        closeTcp: false,
+        deadlineMs: DEADLINE_MS,
+        signal: null,
+      });
+      const criuEnd = new Promise((resolve) => {
+        const options = { env: criuEnvironment };
+        execFile(keeperPath(), ['stoppable', criu.path, ...args], options, resolve);
+      });
+      await waitUntil(
+        () => readdirSync(image).some((file) => file.startsWith('pages-')),
+        DEADLINE_MS,
+        'no pages',
+      );
+      await stopAbandonedCriu(image, DEADLINE_MS);
+      await criuEnd;
+      await thawAbandoned(first.cgroup, DEADLINE_MS);
       await runsToTheEnd(bench, first);
     });
 

@@ -104,7 +104,11 @@ export class ExecutorClient {
       return Promise.reject(this.#unavailable(method, this.#ended));
     }
     const id = this.#nextId++;
-    const line = JSON.stringify({ id, method, params: methods[method].params.encode(params as never) });
+    const line = JSON.stringify({
+      id,
+      method,
+      params: methods[method].params.encode(params as never),
+    });
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.#waiting.delete(id);

@@ -74,7 +74,7 @@ async function main(): Promise<void> {
     leaving = true;
     executor.close();
     server.close();
-    void drained.finally(() => pool.close()).finally(() => process.exit(code));
+    void endAfter(drained, pool, code);
   };
   const service = new ExecutorService({
     id: args.id,
@@ -94,15 +94,22 @@ async function main(): Promise<void> {
   process.on('SIGTERM', () => leave(0));
   drained.catch((thrown: unknown) => {
     log.error({ err: thrown }, 'the drain failed');
-    leave(PhosErrorExit.internal);
+    leave(exitCodes.internal);
   });
   await server.listen();
 }
 
-const PhosErrorExit = { internal: 70, start: 1 } as const;
+/** Ends the process once the drain has come back, however it ended. */
+async function endAfter(drained: Promise<unknown>, pool: DrainPool, code: number): Promise<void> {
+  await Promise.allSettled([drained]);
+  await pool.close();
+  process.exit(code);
+}
+
+const exitCodes = { internal: 70, start: 1 } as const;
 
 main().catch((thrown: unknown) => {
   log.fatal({ err: thrown }, 'the executor did not start');
   stopAll();
-  process.exit(PhosErrorExit.start);
+  process.exit(exitCodes.start);
 });

@@ -110,7 +110,10 @@ export class ControlServer {
     const { params: accepts, result: answers } = methods[method];
     const decoded = accepts.safeDecode(params as never);
     if (!decoded.success) {
-      throw new PhosError('USAGE', `The parameters of ${method} are wrong: ${decoded.error.message}`);
+      throw new PhosError(
+        'USAGE',
+        `The parameters of ${method} are wrong: ${decoded.error.message}`,
+      );
     }
     const result = await this.#handle(method, decoded.data as never);
     return answers.encode(result as never);

@@ -8,12 +8,7 @@ import {
   processStartTime,
   setCredentials,
 } from '../native/native.ts';
-import type {
-  ExecutorNotice,
-  MethodName,
-  MethodParams,
-  MethodResult,
-} from './protocol.ts';
+import type { ExecutorNotice, MethodName, MethodParams, MethodResult } from './protocol.ts';
 
 /** Writer and reader threads of an image, each with a buffer of 8 MiB. */
 const LANES = 2;

@@ -146,7 +146,9 @@ export class Executor {
 
   /** Who may hand a ring over next; replaces what was expected before. `pid` 0 = any process. */
   expectClient(client: ExpectedClient): void {
-    const environment = Object.entries(client.environment).map(([name, value]) => `${name}=${value}`);
+    const environment = Object.entries(client.environment).map(
+      ([name, value]) => `${name}=${value}`,
+    );
     guard('expect a client', () =>
       this.#raw.expectClient(client.clientId, client.token, client.pid, client.uid, environment),
     );

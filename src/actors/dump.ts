@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A dump with its effects: the machine of dump.machine.ts over executors, the freezer, CRIU and the
 // image on disk.
+import { copyFileSync, existsSync } from 'node:fs';
 import { createActor } from 'xstate';
 import { PhosError } from '../errors/phos-error.ts';
 import type { MethodResult } from '../executor/protocol.ts';
@@ -45,6 +46,7 @@ export interface DumpOptions {
   readonly closeTcp: boolean;
   readonly drainMs: number | null;
   readonly phosVersion: string;
+  readonly logDir: string;
   /** The keeper whose program is the root; null for a program that phos did not start. */
   readonly run: RunEntry | null;
 }
@@ -161,10 +163,10 @@ class DumpEffects {
   }
 
   async #dumpCpu(context: DumpContext, signal: AbortSignal): Promise<void> {
-    const frozen = await dumpCpu(this.#request(), `${partialOf(context.directory)}/cpu`, {
-      freezeMs: deadlines.thawMs,
-      criuMs: context.limits.cpuDumpMs,
-      signal,
+    const directory = `${partialOf(context.directory)}/cpu`;
+    const limits = { freezeMs: deadlines.thawMs, criuMs: context.limits.cpuDumpMs, signal };
+    const frozen = await dumpCpu(this.#request(), directory, limits).catch((thrown: unknown) => {
+      throw this.#keepCriuLog(thrown, `${directory}/dump.log`);
     });
     this.#frozen = frozen;
     this.#record.moved('cpu-dump', frozen.bytes);
@@ -177,6 +179,18 @@ class DumpEffects {
         retryable: true,
       });
     }
+  }
+
+  /** CRIU's log goes with the partial image; what it says of a failure is kept with phosd's. */
+  #keepCriuLog(thrown: unknown, path: string): unknown {
+    if (!(thrown instanceof PhosError) || !existsSync(path)) return thrown;
+    const kept = `${this.#options.logDir}/${this.#options.jobId}.criu.log`;
+    copyFileSync(path, kept);
+    return new PhosError(thrown.code, thrown.message.replaceAll(path, kept), {
+      cause: thrown,
+      details: { ...thrown.details, log: kept },
+      retryable: thrown.retryable,
+    });
   }
 
   async #commit(context: DumpContext, signal: AbortSignal): Promise<void> {

@@ -6,6 +6,7 @@ import { type Actor, createActor, fromPromise } from 'xstate';
 import { PhosError } from '../errors/phos-error.ts';
 import { JobCgroup } from '../host/cgroup.ts';
 import { KeeperConnection } from '../host/keeper-connection.ts';
+import { isAlive } from '../host/proc.ts';
 import { runMachine } from '../machines/run.machine.ts';
 import type { KeeperRecord } from '../model/domain.ts';
 import { deadlines } from '../model/limits.ts';
@@ -30,6 +31,7 @@ export class RunEntry {
   readonly #ports: RunPorts;
   #record: KeeperRecord | null;
   #link: KeeperConnection | null = null;
+  #hasEnded = false;
 
   /**
    * @param start makes the keeper and tells its record; null for one that runs already
@@ -80,22 +82,35 @@ export class RunEntry {
   async #follow(): Promise<void> {
     const link = await KeeperConnection.open(this.socketPath, deadlines.keeperStartMs);
     this.#link = link;
-    void link.closed.then(() => this.actor.send({ type: 'keeper.lost' }));
     const root = this.#record?.root;
     if (root === undefined) throw new Error(`keeper ${this.keeperId} has no record`);
     const key = { pid: root.pid, startTime: BigInt(root.startTime) };
     this.#ports.watch.add(`run:${this.keeperId}`, key, () => void this.#rootEnded(link));
+    void link.closed.then(() => {
+      if (isAlive(key)) this.actor.send({ type: 'keeper.lost' });
+      else void this.#rootEnded(link);
+    });
   }
 
   async #rootEnded(link: KeeperConnection): Promise<void> {
+    if (this.#hasEnded) return;
+    this.#hasEnded = true;
+    const { log, attach } = this.#ports;
     try {
       const exit = await this.#exitOf(link);
-      this.#ports.log('info', 'a program ended', { keeperId: this.keeperId, ...exit });
+      log('info', 'a program ended', { keeperId: this.keeperId, ...exit });
       this.actor.send({ type: 'program.exited', status: exit });
     } catch (thrown) {
-      this.#ports.log('warn', 'a keeper did not tell how its program ended', {
+      if (!(thrown instanceof PhosError)) throw thrown;
+      if (attach && thrown.code === 'UNAVAILABLE') {
+        // The foreground command was told, and the keeper was free to go.
+        log('info', 'a program ended', { keeperId: this.keeperId });
+        this.actor.send({ type: 'program.exited', status: { code: null, signal: null } });
+        return;
+      }
+      log('warn', 'a keeper did not tell how its program ended', {
         keeperId: this.keeperId,
-        reason: String(thrown),
+        reason: thrown.message,
       });
       this.actor.send({ type: 'keeper.lost' });
     }

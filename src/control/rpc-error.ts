@@ -79,7 +79,7 @@ function codeOf(error: ConnectError): ErrorCode {
     case Code.InvalidArgument:
       return 'USAGE';
     default:
-      return errno === null ? 'TRANSPORT' : 'UNAVAILABLE';
+      return errno === null && !isClosing(error) ? 'TRANSPORT' : 'UNAVAILABLE';
   }
 }
 
@@ -96,8 +96,15 @@ function messageOf(error: ConnectError): string {
     case 'EPIPE':
       return 'phosd ended while it was asked; see its log';
     default:
-      return error.rawMessage;
+      return isClosing(error)
+        ? 'phosd is stopping; start it again with phos start'
+        : error.rawMessage;
   }
+}
+
+/** A server that stops refuses new streams, or ends the session under them. */
+function isClosing(error: ConnectError): boolean {
+  return /REFUSED_STREAM|GOAWAY|session (was|has been) (closed|destroyed)/i.test(error.rawMessage);
 }
 
 function errnoOf(error: ConnectError): string | null {

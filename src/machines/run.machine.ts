@@ -16,7 +16,7 @@ export interface RunInput {
   readonly startMs: number;
   readonly endMs: number;
 }
-/** How the program ended: an exit code, or the number of the signal that ended it. */
+/** How the program ended: an exit code, or a signal number; neither when only others were told. */
 export interface ExitStatus {
   readonly code: number | null;
   readonly signal: number | null;

@@ -61,6 +61,6 @@ export function requireOwnPlace(directory: string, caller: Peer): void {
 
 /** Supplementary groups of a process, for the program that it starts. */
 export function groupsOf(pid: number): number[] {
-  const line = /^Groups:\s*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
+  const line = /^Groups:[ \t]*(.*)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? '';
   return line.split(/\s+/).filter(Boolean).map(Number);
 }

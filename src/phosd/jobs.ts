@@ -114,9 +114,10 @@ export class Jobs {
       const clients = this.#clientsOf(request.pid, target, record);
       const { uid, gid, run } = target;
       const { leaveRunning, closeTcp, drainMs } = request;
-      const options = { jobId, uid, gid, rootPid: request.pid, directory, phosVersion: VERSION };
+      const { logDir } = this.#folders;
+      const options = { jobId, uid, gid, rootPid: request.pid, directory, logDir };
       return dumpJob(
-        { ...options, leaveRunning, closeTcp, drainMs, run },
+        { ...options, phosVersion: VERSION, leaveRunning, closeTcp, drainMs, run },
         this.#supervisor,
         record,
         clients,

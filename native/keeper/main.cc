@@ -150,6 +150,10 @@ int keep(bool restoring) {
   const bool bound = !problem;
   if (!problem) problem = stdio.open(spec);
   if (!problem) problem = watch_signals(signal_fd);
+  if (!problem && stdio.is_pty()) {
+    stdio.put_typed(input);
+    input.clear();
+  }
   if (!problem) {
     problem = restoring ? restore_program(spec, stdio, job) : start_program(spec, stdio, job);
   }

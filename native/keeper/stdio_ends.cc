@@ -2,6 +2,7 @@
 #include "stdio_ends.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -60,6 +61,19 @@ bool unhex(const std::string& text, void* data, std::size_t bytes) {
     byte[i] = static_cast<unsigned char>(value);
   }
   return true;
+}
+
+/** Waits, a tenth of a second at most, until the line discipline, which works in the background, has
+ *  taken what was written to the master. Whole lines can be counted; poll() has it take the rest. */
+void wait_for_input(int slave, std::string_view bytes) {
+  const std::size_t last_line = bytes.rfind('\n');
+  const auto whole = static_cast<int>(last_line == std::string_view::npos ? 0 : last_line + 1);
+  for (int round = 0; round < 50; ++round) {
+    pollfd waited{slave, POLLIN, 0};
+    ::poll(&waited, 1, 2);
+    int available = 0;
+    if (::ioctl(slave, FIONREAD, &available) == 0 && available >= whole && round > 1) return;
+  }
 }
 
 }  // namespace
@@ -161,7 +175,11 @@ std::string StdioEnds::termios_hex() const {
 
 std::string StdioEnds::peek_input() const {
   std::string bytes;
-  if (is_pty()) return bytes;
+  if (is_pty()) {
+    bytes = take_typed();
+    put_typed(bytes);
+    return bytes;
+  }
   UniqueFd opened;
   if (in_write_.valid()) opened = open_for_reading(in_write_.get());
   const int source = opened.valid() ? opened.get() : in_peek_.get();
@@ -184,6 +202,39 @@ std::string StdioEnds::peek_input() const {
   }
   bytes.resize(got);
   return bytes;
+}
+
+std::string StdioEnds::take_typed() const {
+  struct termios settings {};
+  if (::tcgetattr(slave_.get(), &settings) != 0) return "";
+  // In canonical mode an unfinished line cannot be read; in raw mode everything can.
+  struct termios raw = settings;
+  raw.c_lflag &= ~static_cast<tcflag_t>(ICANON);
+  raw.c_cc[VMIN] = 0;
+  raw.c_cc[VTIME] = 0;
+  if (::tcsetattr(slave_.get(), TCSANOW, &raw) != 0) return "";
+  const UniqueFd reader(::ioctl(master_.get(), TIOCGPTPEER, O_RDONLY | O_NOCTTY | O_NONBLOCK));
+  std::string bytes;
+  char buffer[4096];
+  for (ssize_t count; (count = ::read(reader.get(), buffer, sizeof buffer)) > 0;) {
+    bytes.append(buffer, static_cast<std::size_t>(count));
+  }
+  ::tcsetattr(slave_.get(), TCSANOW, &settings);
+  return bytes;
+}
+
+void StdioEnds::put_typed(std::string_view bytes) const {
+  struct termios settings {};
+  if (bytes.empty() || ::tcgetattr(slave_.get(), &settings) != 0) return;
+  struct termios plain = settings;
+  plain.c_iflag = 0;
+  plain.c_lflag = settings.c_lflag & static_cast<tcflag_t>(ICANON);
+  for (const int character : {VERASE, VKILL, VEOF, VEOL}) plain.c_cc[character] = _POSIX_VDISABLE;
+  if (::tcsetattr(slave_.get(), TCSANOW, &plain) != 0) return;
+  // It was in there before, so there is room; a terminal holds 4 KiB and the master takes them all.
+  [[maybe_unused]] const ssize_t count = ::write(master_.get(), bytes.data(), bytes.size());
+  wait_for_input(slave_.get(), bytes);
+  ::tcsetattr(slave_.get(), TCSANOW, &settings);
 }
 
 }  // namespace phos::keeper

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "spec.h"
 #include "unique_fd.h"
@@ -42,8 +43,11 @@ class StdioEnds {
 
   void set_window_size(std::uint16_t rows, std::uint16_t columns);
   [[nodiscard]] std::string termios_hex() const;
-  /** What the program has not read of its pipe yet, without taking it. */
+  /** What the program has not read yet; it stays where it is. The program must not be running when
+   *  it has a terminal: what was typed ahead is taken out and put back, unfinished line included. */
   [[nodiscard]] std::string peek_input() const;
+  /** Puts input into the terminal as it was typed once: not echoed, edited or acted upon again. */
+  void put_typed(std::string_view bytes) const;
 
   /** {"kind":"pipes","stdin":"pipe:[n]",...} or {"kind":"pty","tty":"tty[rdev:dev]",...}: the
    *  names that CRIU knows the program's side by. */
@@ -52,6 +56,7 @@ class StdioEnds {
  private:
   MaybeProblem open_pipes(const Spec& spec);
   MaybeProblem open_pty(const Spec& spec);
+  [[nodiscard]] std::string take_typed() const;
 
   UniqueFd in_read_, in_write_, in_peek_, out_read_, out_write_, err_read_, err_write_;
   UniqueFd master_, slave_;

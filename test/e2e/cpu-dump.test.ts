@@ -222,6 +222,26 @@ describe.skipIf(missing !== null)(
       expect(got).toEqual([...sent.map((word) => `got ${word}`), `got ${'x'.repeat(60)}`, 'done']);
     });
 
+    test('what was typed ahead on a terminal is read after the restore, once', async () => {
+      const pty = { rows: 24, columns: 80 };
+      const first = await run(['--stdin'], { pty });
+      const words = Array.from({ length: 60 }, (_, n) => `word ${n}`);
+      const last = Array.from({ length: 20 }, (_, n) => `last ${n}`);
+      await first.keeper.writeInput(
+        Buffer.from([...words, ...last].map((word) => `${word}\r`).join('')),
+      );
+      await first.output.waitForLines(90);
+      await dumpAndEnd(bench, first, 'image');
+      const second = await restoreFrom(bench, 'image');
+      bench.openGate();
+      await second.keeper.writeInput(Buffer.from('the end\r'));
+      await second.keeper.writeInput(Buffer.from([4]));
+      expect(await second.keeper.exited).toMatchObject({ code: 7 });
+      const got = [...first.output.lines(), ...second.output.lines()];
+      const answers = got.filter((line, at) => line.startsWith('got ') && line !== got[at - 1]);
+      expect(answers).toEqual([...words, ...last, 'the end'].map((word) => `got ${word}`));
+    });
+
     test('what a full pipe holds at the dump is delivered once', async () => {
       const slow = new Collector();
       let release: () => void = () => {};

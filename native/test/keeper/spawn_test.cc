@@ -94,6 +94,32 @@ TEST(StdioEnds, ShowsPendingInputWithoutTakingIt) {
   EXPECT_EQ(read(stdio.program_in(), buffer, sizeof buffer), 0);
 }
 
+TEST(StdioEnds, WhatWasTypedAheadIsSeenAndStays) {
+  Spec spec = spec_for({"unused"});
+  spec.pty = true;
+  StdioEnds stdio;
+  ASSERT_FALSE(stdio.open(spec));
+  const std::string before = stdio.termios_hex();
+  ASSERT_EQ(write(stdio.input(), "one\rtwo\rthr", 11), 11);
+  char echo[64];
+  std::string echoed;
+  while (echoed.size() < 13) {  // "one\r\ntwo\r\nthr"
+    const ssize_t count = read(stdio.output(), echo, sizeof echo);
+    if (count > 0) echoed.append(echo, static_cast<std::size_t>(count));
+  }
+  EXPECT_EQ(stdio.peek_input(), "one\ntwo\nthr");
+  EXPECT_EQ(stdio.peek_input(), "one\ntwo\nthr");
+  EXPECT_EQ(stdio.termios_hex(), before);
+  EXPECT_EQ(read(stdio.output(), echo, sizeof echo), -1) << "it was echoed again";
+  // The program reads it line by line, and the unfinished line can still be edited.
+  ASSERT_EQ(write(stdio.input(), "\x7f\x7fx\r", 4), 4);
+  for (const std::string line : {"one\n", "two\n", "tx\n"}) {
+    char buffer[64];
+    const ssize_t count = read(stdio.program_in(), buffer, sizeof buffer);
+    EXPECT_EQ(std::string(buffer, static_cast<std::size_t>(count > 0 ? count : 0)), line);
+  }
+}
+
 TEST(StdioEnds, TerminalSettingsComeBack) {
   Spec spec = spec_for({"unused"});
   spec.pty = true;

@@ -10,14 +10,9 @@ import { ExecutorClient } from '../executor/client.ts';
 import type { MethodResult } from '../executor/protocol.ts';
 import { JobCgroup } from '../host/cgroup.ts';
 import { thawAbandoned } from '../host/cpu-checkpoint.ts';
+import { stopAbandonedCriu } from '../host/criu.ts';
 import { KeeperConnection, type KeeperStatus } from '../host/keeper-connection.ts';
-import {
-  isDeviceVariable,
-  listProcesses,
-  readEnvironment,
-  readProc,
-  readProcess,
-} from '../host/proc.ts';
+import { isDeviceVariable, readEnvironment, readProc, readProcess } from '../host/proc.ts';
 import { discardPartial, partialOf } from '../image/commit.ts';
 import type { ClientRecord, JobRecordAtRest, KeeperRecord, Registry } from '../model/domain.ts';
 import { isId } from '../model/ids.ts';
@@ -193,22 +188,9 @@ async function takeBackJob(job: JobRecordAtRest): Promise<void> {
     await cgroup.remove(deadlines.endTreeMs);
   }
   if (job.kind !== 'dump' || job.directory === null) return;
-  await endOfCriu(`${partialOf(job.directory)}/cpu`);
+  await stopAbandonedCriu(`${partialOf(job.directory)}/cpu`, CRIU_ENDS_MS);
   if (job.cgroup !== null) await thawAbandoned(new JobCgroup(job.cgroup), deadlines.thawMs);
   await discardPartial(job.directory);
-}
-
-/** CRIU is ended with the phosd that started it; it must be gone before its tree is touched. */
-async function endOfCriu(imagesDir: string): Promise<void> {
-  for (const end = performance.now() + CRIU_ENDS_MS; performance.now() < end; ) {
-    const busy = listProcesses().some((row) => {
-      const line = readProc(row.pid, 'cmdline') ?? '';
-      return line.includes(`\0${imagesDir}\0`);
-    });
-    if (!busy) return;
-    await sleep(50);
-  }
-  throw new PhosError('TIMEOUT', `the CRIU that writes ${imagesDir} does not end; end it by hand`);
 }
 
 /** An agent that was sent away comes back, and the gate of a client that no job holds opens. */

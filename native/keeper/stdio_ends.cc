@@ -63,8 +63,9 @@ bool unhex(const std::string& text, void* data, std::size_t bytes) {
   return true;
 }
 
-/** Waits, a tenth of a second at most, until the line discipline, which works in the background, has
- *  taken what was written to the master. Whole lines can be counted; poll() has it take the rest. */
+/** Waits, a tenth of a second at most, until the line discipline, which works in the background,
+ *  has taken what was written to the master. Whole lines can be counted; poll() has it take the
+ *  rest. */
 void wait_for_input(int slave, std::string_view bytes) {
   const std::size_t last_line = bytes.rfind('\n');
   const auto whole = static_cast<int>(last_line == std::string_view::npos ? 0 : last_line + 1);

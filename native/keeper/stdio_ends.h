@@ -43,8 +43,8 @@ class StdioEnds {
 
   void set_window_size(std::uint16_t rows, std::uint16_t columns);
   [[nodiscard]] std::string termios_hex() const;
-  /** What the program has not read yet; it stays where it is. The program must not be running when
-   *  it has a terminal: what was typed ahead is taken out and put back, unfinished line included. */
+  /** What the program has not read yet; it stays where it is. A program with a terminal must not be
+   *  running: what was typed ahead is taken out and put back, unfinished line included. */
   [[nodiscard]] std::string peek_input() const;
   /** Puts input into the terminal as it was typed once: not echoed, edited or acted upon again. */
   void put_typed(std::string_view bytes) const;

@@ -227,8 +227,8 @@ export async function thawTree(
 }
 
 /**
- * Lets a tree go on that was left frozen by a phosd that ended in the middle of a dump. Its CRIU may
- * still be at work, and is waited for: the tracer of the processes tells.
+ * Lets a tree go on that was left frozen by a phosd that ended in the middle of a dump. Its CRIU
+ * may still be at work, and is waited for: the tracer of the processes tells.
  *
  * @returns false when nothing was frozen or traced
  * @throws PhosError TIMEOUT when CRIU does not end

@@ -71,7 +71,7 @@ export function refuseGrown(files: readonly OpenFile[]): void {
   throw new PhosError(
     'CONFLICT',
     `${first.path} has grown from ${first.recordedBytes} to ${first.bytes} bytes since the ` +
-      'dump, and the program would write over or repeat what came after; restore with --truncate to ' +
+      'dump, and the program would write over or repeat what came after; use --truncate to ' +
       'cut it back, or move it away and put the old one in its place',
     { details: { path: first.path, recordedBytes: first.recordedBytes, bytes: first.bytes } },
   );

@@ -137,14 +137,17 @@ export class JobClients {
     };
   }
 
+  /** Has every agent close its socket; each is away until it says hello again. */
   async disconnect(): Promise<void> {
-    await onAll(this.members, (member) =>
-      this.#executor(member).request(
+    await onAll(this.members, async (member) => {
+      await this.#executor(member).request(
         'agent.disconnect',
         { deadlineMs: deadlines.disconnectMs },
         deadlines.disconnectMs + deadlines.marginMs,
-      ),
-    );
+      );
+      const { clientId } = member.facts;
+      this.#supervisor.post.tell({ to: 'client', clientId, event: { type: 'agent.away' } });
+    });
   }
 
   /** Lets every agent attach again and waits until it has handed its ring over. */

@@ -218,8 +218,9 @@ export class Supervisor {
   }
 
   #clientLost(clientId: string, lost: { readonly reason: string; readonly detail: string }): void {
+    // It had let go because a job asked it to, and its process died since: the watch knows.
     if (lost.reason === 'disconnected') {
-      this.post.tell({ to: 'client', clientId, event: { type: 'agent.away' } });
+      this.watch.look();
       return;
     }
     const failure: Failure = {

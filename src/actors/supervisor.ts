@@ -92,12 +92,17 @@ export class Supervisor {
     this.#options.onChange();
   }
 
-  /** Opens the devices: their pools fill up. */
-  openDevices(): void {
+  /**
+   * Opens the devices: their pools fill up.
+   *
+   * @param found warm executors by ordinal that will report themselves
+   */
+  openDevices(found: ReadonlyMap<number, number>): void {
     for (let ordinal = 0; ordinal < this.#options.devices; ordinal += 1) {
       const actor = createActor(deviceMachine, {
         input: {
           ordinal,
+          found: found.get(ordinal) ?? 0,
           poolTarget: this.#options.poolTarget,
           maxFailures: limits.maxExecutorFailures,
           maxWaiting: limits.maxClients,

@@ -20,6 +20,8 @@ import type {
 
 export interface DeviceInput {
   readonly ordinal: number;
+  /** Warm executors of an earlier phosd that are on their way into the pool. */
+  readonly found: number;
   readonly poolTarget: number;
   readonly maxFailures: number;
   readonly maxWaiting: number;
@@ -122,7 +124,7 @@ export const deviceMachine = parts.createMachine({
   context: ({ input }) => ({
     ...input,
     warm: [],
-    starting: 0,
+    starting: input.found,
     waiting: [],
     failuresInARow: 0,
     failure: null,

@@ -154,11 +154,13 @@ export const executorMachine = parts.createMachine({
           },
           { target: 'warm', actions: 'tellReady' },
         ],
-        onError: { target: 'ending', actions: failed('find') },
+        onError: { target: 'ending', actions: [failed('find'), 'tellFailed'] },
       },
-      after: { start: { target: 'ending', actions: late('finding', (l) => l.startMs) } },
+      after: {
+        start: { target: 'ending', actions: [late('finding', (l) => l.startMs), 'tellFailed'] },
+      },
       on: {
-        'executor.exited': { target: 'ended', actions: 'noteGone' },
+        'executor.exited': { target: 'ended', actions: ['noteGone', 'tellFailed'] },
         'executor.end': 'ending',
         'client.gone': 'ending',
       },

@@ -14,7 +14,7 @@ import { AttachDesk } from './attach.ts';
 import { makeFolders, modes } from './folders.ts';
 import { Jobs } from './jobs.ts';
 import { dropPidFile, takePidFile } from './pid-file.ts';
-import { findAgain, takeBack } from './recover.ts';
+import { adopt, findExecutors, takeBack, warmByDevice } from './recover.ts';
 import { RegistryFile } from './registry.ts';
 import { Runs } from './runs.ts';
 import { controlService } from './service.ts';
@@ -110,13 +110,14 @@ export class PhosNode {
     if (damaged !== null) log('error', 'the registry was damaged', { reason: damaged });
     const options = { supervisor: this.supervisor, runs: this.runs, paths: this.paths, registry };
     this.#inherited = registry.jobs;
-    await findAgain(options);
+    const found = await findExecutors(options);
+    this.supervisor.openDevices(warmByDevice(found));
+    await adopt(options, found);
     this.#attach = new AttachServer(this.paths.attachSocket, {
       onMessage: (request) => this.#desk.hello(request),
       onGone: (connection) => this.#desk.gone(connection),
     });
     chmodSync(this.paths.attachSocket, modes().socket);
-    this.supervisor.openDevices();
     this.#control = await startControlServer({
       path: this.paths.controlSocket,
       mode: modes().socket,

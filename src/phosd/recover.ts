@@ -38,12 +38,37 @@ export interface RecoverOptions {
   readonly registry: Registry;
 }
 
-/** Finds executors, their clients and keepers. Quick; jobs are taken back by takeBack(). */
-export async function findAgain(options: RecoverOptions): Promise<void> {
-  await Promise.all([
-    ...idsIn(options.paths.executorsDir, 'executor').map((id) => findExecutor(options, id)),
-    ...idsIn(options.paths.keepersDir, 'keeper').map((id) => findKeeper(options, id)),
-  ]);
+/** An executor that answered. */
+export interface FoundExecutor {
+  readonly executorId: string;
+  readonly status: Status;
+}
+
+/** Asks every executor that has a socket; what does not answer is cleared away. */
+export async function findExecutors(options: RecoverOptions): Promise<FoundExecutor[]> {
+  const ids = idsIn(options.paths.executorsDir, 'executor');
+  const found = await Promise.all(ids.map((id) => findExecutor(options, id)));
+  return found.flatMap((one) => one ?? []);
+}
+
+/** Warm executors by device: the pools need not start those again. */
+export function warmByDevice(found: readonly FoundExecutor[]): Map<number, number> {
+  const counts = new Map<number, number>();
+  for (const { status } of found) {
+    if (status.clientId !== null || status.device === null) continue;
+    counts.set(status.device.ordinal, (counts.get(status.device.ordinal) ?? 0) + 1);
+  }
+  return counts;
+}
+
+/** Makes actors of found executors and their clients, and finds keepers. */
+export async function adopt(
+  options: RecoverOptions,
+  found: readonly FoundExecutor[],
+): Promise<void> {
+  for (const one of found) adoptExecutor(options, one);
+  const ids = idsIn(options.paths.keepersDir, 'keeper');
+  await Promise.all(ids.map((id) => findKeeper(options, id)));
 }
 
 function idsIn(folder: string, kind: 'executor' | 'keeper'): string[] {
@@ -51,25 +76,27 @@ function idsIn(folder: string, kind: 'executor' | 'keeper'): string[] {
   return [...new Set(names)].filter((name) => isId(kind, name));
 }
 
-async function findExecutor(options: RecoverOptions, id: string): Promise<void> {
+async function findExecutor(options: RecoverOptions, id: string): Promise<FoundExecutor | null> {
   const { supervisor, paths } = options;
-  let status: Status;
   try {
-    status = await askExecutor(executorSocket(paths, id));
+    return { executorId: id, status: await askExecutor(executorSocket(paths, id)) };
   } catch (thrown) {
     if (!(thrown instanceof PhosError)) throw thrown;
     supervisor.log('info', 'an executor is gone', { executorId: id, reason: thrown.message });
     rmSync(executorSocket(paths, id), { force: true });
     rmSync(executorRingSocket(paths, id), { force: true });
-    return;
+    return null;
   }
-  const client = status.clientId === null ? null : clientOf(options, id, status);
-  const ordinal = status.device?.ordinal ?? 0;
-  if (client !== null) addClient(options, client, id, status);
-  const { actor } = supervisor.addExecutor(id, ordinal, true);
+}
+
+function adoptExecutor(options: RecoverOptions, { executorId, status }: FoundExecutor): void {
+  const { supervisor } = options;
+  const client = status.clientId === null ? null : clientOf(options, executorId, status);
+  if (client !== null) addClient(options, client, executorId, status);
+  const { actor } = supervisor.addExecutor(executorId, status.device?.ordinal ?? 0, true);
   // It was being made ready for a program that is not there: a restore that did not end.
   if (status.clientId !== null && client === null) actor.send({ type: 'executor.end' });
-  supervisor.log('info', 'an executor was found again', { executorId: id, state: status.state });
+  supervisor.log('info', 'an executor was found again', { executorId, state: status.state });
 }
 
 async function askExecutor(path: string): Promise<Status> {

@@ -10,7 +10,7 @@ import { poolBackoffMs } from '../../src/model/limits.ts';
 import { brokenBy, itObeysTheLaws, type Laws } from './laws.ts';
 import { start } from './run.ts';
 
-const input: DeviceInput = { ordinal: 0, poolTarget: 1, maxFailures: 2, maxWaiting: 2 };
+const input: DeviceInput = { ordinal: 0, found: 0, poolTarget: 1, maxFailures: 2, maxWaiting: 2 };
 const failure = { code: 'DEVICE', message: 'no such device', step: 'start', retryable: true };
 const laws: Laws = {
   input,
@@ -48,6 +48,14 @@ describe('device machine', () => {
       { type: 'executor.paired', executorId: 'x1', clientId: 'a' },
       { type: 'executor.start', ordinal: 0 },
     ]);
+  });
+
+  it('starts nothing for executors that an earlier phosd left', () => {
+    const { actor, emitted } = start(deviceMachine, { ...input, found: 1 });
+    expect(emitted).toEqual([]);
+    actor.send(ready('x1'));
+    actor.send(request('a'));
+    expect(emitted[0]).toEqual({ type: 'executor.paired', executorId: 'x1', clientId: 'a' });
   });
 
   it('serves who waited longest', () => {

@@ -21,8 +21,8 @@ namespace {
 using namespace executor;
 
 // The worker thread that drains is another JavaScript environment of the same process, so it finds
-// its executor by number. Leaked, with every executor in it: their threads may outlive the
-// environments, and an executor process ends with its executor.
+// its executor by number. Leaked, with every executor that was not closed at rest: their threads
+// may be inside the driver, and waiting for that could hang the process's end.
 struct Registry {
   std::mutex mutex;
   std::map<std::uint64_t, std::shared_ptr<Executor>> executors;
@@ -279,8 +279,16 @@ Napi::Value ExecutorObject::status(const Napi::CallbackInfo& info) {
 }
 
 Napi::Value ExecutorObject::close(const Napi::CallbackInfo& info) {
-  if (executor_) executor_->close();
+  if (executor_) {
+    executor_->close();
+    if (executor_->is_quiet()) {
+      Registry& all = registry();
+      const std::lock_guard lock(all.mutex);
+      all.executors.erase(key_);
+    }
+  }
   if (events_) events_->close();
+  // The last one that lets go destroys it: here, or the worker whose drain comes back.
   executor_.reset();
   return info.Env().Undefined();
 }

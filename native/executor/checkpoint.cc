@@ -25,6 +25,7 @@ bool is_saveable_type(HandleType type) noexcept {
     case HandleType::function:
     case HandleType::stream:
     case HandleType::event:
+    case HandleType::memory_pool:  // its memory lies in the window
       return true;
     default:
       return false;

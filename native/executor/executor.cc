@@ -30,7 +30,13 @@ const char* name_of(State state) noexcept {
 Executor::Executor(ExecutorOptions options, EventSink events)
     : options_(std::move(options)), events_(std::move(events)) {}
 
-Executor::~Executor() { close(); }
+Executor::~Executor() {
+  close();
+  server_.reset();
+  drain_.reset();
+  session_.reset();
+  if (facts_) options_.driver.cuDevicePrimaryCtxRelease(device_);
+}
 
 void Executor::set_state(State state) {
   const std::lock_guard lock(state_mutex_);
@@ -154,13 +160,18 @@ void Executor::expect(const ExpectedClient& client) {
 bool Executor::attach_ring(void* base, std::size_t bytes) {
   const auto* header = static_cast<const RingHeader*>(base);
   const SessionLock lock(*session_);
-  if (loaded_cut_) {
-    // A restored ring goes on where its image was cut.
-    if (header->tail.load(std::memory_order_acquire) != *loaded_cut_) return false;
-    drain_->set_limit(*loaded_cut_);
-    gate_closed_ = true;
+  // A restored ring goes on where its image was cut.
+  if (loaded_cut_ && header->tail.load(std::memory_order_acquire) != *loaded_cut_) return false;
+  if (loaded_cut_ && gate_closed_) drain_->set_limit(*loaded_cut_);
+  if (drain_->attach(base, bytes) != ring::Fault::none) return false;
+  loaded_cut_.reset();
+  // The gate is as phosd wants it, whatever it was in the ring's memory.
+  if (gate_closed_) {
+    ring::close_gate(drain_->header());
+  } else {
+    ring::open_gate(drain_->header());
   }
-  return drain_->attach(base, bytes) == ring::Fault::none;
+  return true;
 }
 
 void Executor::on_attached(const Peer& peer, bool reattached) {

@@ -129,6 +129,9 @@ class Executor {
   ExecutorStatus status();
   void close();
 
+  // True when the executor may be destroyed without waiting for the device.
+  bool is_quiet() { return !session_ || session_->is_quiet(); }
+
   int ring_fd() const noexcept { return server_ ? server_->ring_fd() : -1; }
   std::size_t ring_bytes() const noexcept { return server_ ? server_->ring_bytes() : 0; }
   // For tests without a socket.
@@ -138,6 +141,7 @@ class Executor {
 
  private:
   Session& live_session();
+  void check_context(const char* step);
   void check_at_rest(const char* step);
   std::string what_is_in_the_way(std::uint64_t cut, const DrainState& state);
   void on_attached(const Peer& peer, bool reattached);

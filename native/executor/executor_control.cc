@@ -41,7 +41,6 @@ void Executor::open_gate() {
   }
   const SessionLock lock(*session_);
   gate_closed_ = false;
-  loaded_cut_.reset();
   drain_->lift_limit();
   if (RingHeader* header = drain_->header()) ring::open_gate(header);
 }
@@ -58,7 +57,6 @@ std::uint64_t Executor::read_head() {
 }
 
 std::string Executor::what_is_in_the_way(std::uint64_t cut, const DrainState& state) {
-  if (session_->context_error() != CUDA_SUCCESS) return "the context is in error";
   if (!session_->captures().empty()) {
     return "a capture on stream " + std::to_string(session_->captures().begin()->first);
   }
@@ -86,6 +84,7 @@ DrainToResult Executor::drain_to(std::uint64_t cut, std::uint32_t deadline_ms) {
     {
       const SessionLock lock(*session_);
       session_->enter_context();
+      check_context("Draining");
       const DrainState state = drain_->state();
       const RingHeader* header = drain_->header();
       result.position = state.position;
@@ -130,16 +129,19 @@ std::vector<ObjectSummary> Executor::explain() {
   return all;
 }
 
+void Executor::check_context(const char* step) {
+  const CUresult error = session_->context_error();
+  if (error == CUDA_SUCCESS) return;
+  throw Failure(Code::device,
+                std::string(step) + ": the context is in error " + std::to_string(error) +
+                    ", and its memory cannot be read any more. Start the program again.",
+                {{"step", step}});
+}
+
 void Executor::check_at_rest(const char* step) {
   Session& session = live_session();
   const DrainState state = drain_->state();
-  if (session.context_error() != CUDA_SUCCESS) {
-    throw Failure(Code::device,
-                  std::string(step) + ": the context is in error " +
-                      std::to_string(session.context_error()) +
-                      ", and its memory cannot be read any more. Start the program again.",
-                  {{"step", step}});
-  }
+  check_context(step);
   const bool attached = state.attached;
   const bool gate_open = attached && !gate_closed_;
   const bool at_rest = state.parked == 0 && state.waits == 0 && session.helpers().busy() == 0 &&
@@ -227,6 +229,7 @@ LoadResult Executor::load(const std::string& directory, std::uint32_t lanes,
   {
     const SessionLock lock(session);
     loaded_cut_ = facts.cut;
+    gate_closed_ = true;
   }
   result.cut = facts.cut;
   result.client_id = hex_of(facts.client_id, 16);

@@ -256,6 +256,7 @@ void RingServer::hand_over(Message& message) {
   {
     const std::lock_guard lock(mutex_);
     handed_over_ = true;
+    has_left_ = false;
   }
   if (arenas_to_come_ == 0) finish_hand_over();
 }
@@ -328,6 +329,7 @@ void RingServer::hang_up() {
     const std::lock_guard lock(mutex_);
     was_asked = asked_to_leave_;
     had_ring = handed_over_;
+    has_left_ = was_asked;
     connection_.reset();
     handed_over_ = false;
     asked_to_leave_ = false;
@@ -345,11 +347,10 @@ void RingServer::hang_up() {
 }
 
 void RingServer::lose(LostReason reason, const std::string& detail) {
-  bool connected = false;
   {
     const std::lock_guard lock(mutex_);
     if (lost_ || (pid_.load() == 0 && !connection_)) return;
-    connected = static_cast<bool>(connection_);
+    if (has_left_) reason = LostReason::disconnected;
     // A connection that never handed over a ring takes nobody's place away.
     const bool had_ring = pid_.load() != 0;
     connection_.reset();
@@ -360,7 +361,7 @@ void RingServer::lose(LostReason reason, const std::string& detail) {
   }
   watched_.store(nullptr);
   changed_.notify_all();
-  hooks_.lost(connected ? reason : LostReason::disconnected, detail);
+  hooks_.lost(reason, detail);
 }
 
 }  // namespace phos::executor

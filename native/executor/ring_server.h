@@ -98,6 +98,7 @@ class RingServer {
   std::optional<ExpectedClient> expected_;
   bool handed_over_ = false;      // on the current connection
   bool asked_to_leave_ = false;   // Disconnect was sent
+  bool has_left_ = false;         // and the agent closed its socket
   bool want_disconnect_ = false;
   std::string cut_off_why_;
   bool lost_ = false;

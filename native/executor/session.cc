@@ -2,6 +2,7 @@
 #include "executor/session.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "executor/blob_store.h"
 #include "executor/callbacks.h"
@@ -9,6 +10,7 @@
 #include "executor/host_arenas.h"
 #include "executor/pinned_pool.h"
 #include "executor/waits.h"
+#include "gen/codec.h"
 #include "ring/consumer.h"
 #include "ring/reply.h"
 
@@ -62,7 +64,35 @@ Session::Session(const DriverTable& driver, CUdevice device, CUcontext context,
       helpers_(std::make_unique<Helpers>([this] { driver_.cuCtxSetCurrent(context_); })),
       waits_(std::make_unique<Waits>(*this)) {}
 
-Session::~Session() { helpers_->stop(); }
+Session::~Session() {
+  helpers_->stop();
+  enter_context();
+  destroy_objects();
+  waits_->drop_objects();
+}
+
+bool Session::is_quiet() { return waits_->open() == 0 && helpers_->busy() == 0; }
+
+// What the program left behind. An error means that the context is broken, and everything with it.
+void Session::destroy_objects() {
+  std::vector<Object*> all = objects_.in_order();
+  for (auto it = all.rbegin(); it != all.rend(); ++it) {
+    void* real = (*it)->real;
+    switch ((*it)->type) {
+      case HandleType::stream: driver_.cuStreamDestroy(static_cast<CUstream>(real)); break;
+      case HandleType::event: driver_.cuEventDestroy(static_cast<CUevent>(real)); break;
+      case HandleType::module: driver_.cuModuleUnload(static_cast<CUmodule>(real)); break;
+      case HandleType::library: driver_.cuLibraryUnload(static_cast<CUlibrary>(real)); break;
+      case HandleType::graph: driver_.cuGraphDestroy(static_cast<CUgraph>(real)); break;
+      case HandleType::graph_exec:
+        driver_.cuGraphExecDestroy(static_cast<CUgraphExec>(real));
+        break;
+      case HandleType::array: driver_.cuArrayDestroy(static_cast<CUarray>(real)); break;
+      default: break;  // goes with its parent, or with the context
+    }
+  }
+  objects_.clear();
+}
 
 CUresult Session::enter_context() noexcept {
   static thread_local const Session* t_session = nullptr;
@@ -92,6 +122,40 @@ SavedCommand Session::saved(const Command& command) {
                       {command.payload().begin(), command.payload().end()}};
 }
 
+namespace {
+
+template <class Request, class Field>
+std::uint64_t selector(const SavedCommand& change, Field Request::*field) noexcept {
+  Request request{};
+  if (change.payload.size() < sizeof(request)) return 0;
+  std::memcpy(&request, change.payload.data(), sizeof(request));
+  return static_cast<std::uint32_t>(request.*field);
+}
+
+// Two changes of an object of the same kind set the same thing.
+std::uint64_t kind_of_change(const SavedCommand& change) noexcept {
+  std::uint64_t what = 0;
+  switch (static_cast<CallId>(change.op)) {
+    case CallId::cuFuncSetAttribute:
+      what = selector(change, &codec::Req_cuFuncSetAttribute::attrib);
+      break;
+    case CallId::cuKernelSetAttribute:
+      what = selector(change, &codec::Req_cuKernelSetAttribute::attrib);
+      break;
+    case CallId::cuStreamSetAttribute:
+      what = selector(change, &codec::Req_cuStreamSetAttribute::attr);
+      break;
+    case CallId::cuMemPoolSetAttribute:
+      what = selector(change, &codec::Req_cuMemPoolSetAttribute::attr);
+      break;
+    default:
+      break;
+  }
+  return std::uint64_t{change.op} << 32 | what;
+}
+
+}  // namespace
+
 void Session::mutate(HandleType type, std::uint64_t wire, const Command& command) {
   const SessionLock lock(*this);
   Object* object = objects_.find(type, wire);
@@ -100,12 +164,10 @@ void Session::mutate(HandleType type, std::uint64_t wire, const Command& command
     return;
   }
   SavedCommand change = saved(command);
-  // A change that repeats an earlier one moves to the end: programs set the same attribute before
-  // every launch. What differs in its value only is kept as well, the last one wins at restore.
-  std::erase(object->mutations, change);
-  if (object->mutations.size() >= kMaxMutations) {
-    object->mutations.erase(object->mutations.begin());
-  }
+  // The last change of each kind counts: programs set the same attribute before every launch.
+  const std::uint64_t kind = kind_of_change(change);
+  std::erase_if(object->mutations,
+                [kind](const SavedCommand& earlier) { return kind_of_change(earlier) == kind; });
   object->mutations.push_back(std::move(change));
 }
 
@@ -127,6 +189,12 @@ CUresult Session::destroy(HandleType type, std::uint64_t wire) {
       something_follows |= object->image != Digest{} && object->creation > gone->creation;
     }
     if (something_follows) history_.push_back(std::move(gone));
+    blobs_->sweep([this](const Digest& digest) {
+      const auto names = [&digest](const auto& object) { return object->image == digest; };
+      const auto live = objects_.in_order();
+      return std::any_of(live.begin(), live.end(), names) ||
+             std::any_of(history_.begin(), history_.end(), names);
+    });
   }
   return CUDA_SUCCESS;
 }

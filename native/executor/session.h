@@ -63,8 +63,6 @@ class DrainLock {
 // Errors after which a context answers nothing else.
 bool is_sticky(CUresult status) noexcept;
 
-inline constexpr std::size_t kMaxMutations = 4096;
-
 // What a command answered while it ran for restore.
 struct CapturedReply {
   CUresult status = CUDA_SUCCESS;
@@ -134,6 +132,8 @@ class Session {
   // Destroyed modules and libraries, oldest first: restore repeats where the driver placed things.
   std::vector<std::unique_ptr<Object>>& history() noexcept { return history_; }
   void note_context_error(CUresult status, CallId call);
+  // True when nothing of this session can be inside the driver any more.
+  bool is_quiet();
   // Names a stream that has not finished and the last kernel on it; empty when all have.
   std::string busy_with();
   bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
@@ -150,6 +150,7 @@ class Session {
  private:
   friend class SessionLock;
   friend class DrainLock;
+  void destroy_objects();
   CUresult resolve_here(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
     if (type == HandleType::stream && wire <= 2) {
       // SAFETY: CUDA defines these three small numbers as stream handles.

@@ -181,7 +181,8 @@ bool find_paths(AttachFailure* failure) noexcept {
   if (!runtime_dir(folder, sizeof(folder))) {
     failure->status = CUDA_ERROR_INVALID_VALUE;
     snprintf(failure->message, sizeof(failure->message),
-             "the path of phos's runtime folder is too long; set PHOS_RUNTIME_DIR to a shorter one");
+             "the path of phos's runtime folder is too long; set PHOS_RUNTIME_DIR to a "
+             "shorter one");
     return false;
   }
   char hex[33];

@@ -18,8 +18,9 @@ struct AttachFailure {
   char message[480] = "";
 };
 
-// Makes the ring, starts the agent and waits (at most wire::kAttachDeadlineMs) until the executor is
-// ready. On success g_process.ring and the producer are open. Called under the initialisation lock.
+// Makes the ring, starts the agent and waits (at most wire::kAttachDeadlineMs) until the executor
+// is ready. On success g_process.ring and the producer are open. Called under the initialisation
+// lock.
 CUresult start_agent(AttachFailure* failure) noexcept;
 
 // An arena that the executor maps too. Lives until it is released.
@@ -31,9 +32,9 @@ struct SharedArena {
   CUresult status = CUDA_SUCCESS;
 };
 
-// Makes an arena at `address` in the window, lets `prepare` (unless nullptr) write into it, and waits
-// until the executor has mapped it. While the agent is disconnected for a dump this waits, as calls
-// at a closed gate do.
+// Makes an arena at `address` in the window, lets `prepare` (unless nullptr) write into it, and
+// waits until the executor has mapped it. While the agent is disconnected for a dump this waits,
+// as calls at a closed gate do.
 CUresult share_arena(std::uint64_t address, std::uint64_t bytes, wire::ArenaKind kind,
                      void (*prepare)(void* memory), SharedArena** arena) noexcept;
 // Takes it back from the executor and from this process; the address is reserved again.

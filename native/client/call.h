@@ -38,8 +38,8 @@ inline CUresult require_context() noexcept {
   return is_ready() && is_active(current_context()) ? CUDA_SUCCESS : require_context_slowly();
 }
 
-// Checks a handle that the program gave. `wire` is what travels for it: the handle itself, 0, or the
-// calling thread's default stream for CU_STREAM_PER_THREAD.
+// Checks a handle that the program gave. `wire` is what travels for it: the handle itself, 0, or
+// the calling thread's default stream for CU_STREAM_PER_THREAD.
 CUresult handle_arg(HandleType type, std::uint64_t handle, bool nullable,
                     std::uint64_t* wire) noexcept;
 // A new handle whose parent is the current context.

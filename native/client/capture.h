@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Stream capture as the program sees it. The executor captures in relaxed mode (one thread there
-// serves all of the client's); the rules of the client's own modes (errors 900 to 908) are kept here.
+// serves all of the client's); the rules of the client's own modes (errors 900 to 908) are kept
+// here.
 #pragma once
 
 #include <atomic>
@@ -36,8 +37,8 @@ inline bool any_capture() noexcept {
 Capture* capture_of(std::uint64_t stream) noexcept;
 bool is_capturing(std::uint64_t stream) noexcept;
 
-// For calls that could wait for a capturing stream or break a capture (cuMemAlloc and its kin): 900,
-// and the captures concerned are invalid, where the thread's capture mode forbids the call.
+// For calls that could wait for a capturing stream or break a capture (cuMemAlloc and its kin):
+// 900, and the captures concerned are invalid, where the thread's capture mode forbids the call.
 CUresult check_unsafe_slowly() noexcept;
 inline CUresult check_unsafe() noexcept {
   return any_capture() ? check_unsafe_slowly() : CUDA_SUCCESS;

@@ -19,7 +19,9 @@ CUstream default_stream(StreamMode mode) noexcept {
   return mode == StreamMode::per_thread ? CU_STREAM_PER_THREAD : nullptr;
 }
 
-bool is_device_side(Place place) noexcept { return place == Place::device || place == Place::arena; }
+bool is_device_side(Place place) noexcept {
+  return place == Place::device || place == Place::arena;
+}
 
 // One side must be memory that the device can reach, the other may not: what the names of the calls
 // promise. Arena memory counts as either.
@@ -91,6 +93,23 @@ CUresult cuMemcpyDtoH(void* dstHost, CUdeviceptr srcDevice, size_t ByteCount,
 CUresult cuMemcpyDtoD(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
                       StreamMode stream_mode) {
   return copy_on_device(dstDevice, srcDevice, ByteCount, default_stream(stream_mode));
+}
+
+// Contexts of one device share its memory; an executor has one device.
+CUresult cuMemcpyPeer(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
+                      CUcontext srcContext, size_t ByteCount, StreamMode stream_mode) {
+  if (!is_active(bits_of(dstContext)) || !is_active(bits_of(srcContext))) {
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
+  return copy_on_device(dstDevice, srcDevice, ByteCount, default_stream(stream_mode));
+}
+
+CUresult cuMemcpyPeerAsync(CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice,
+                           CUcontext srcContext, size_t ByteCount, CUstream hStream) {
+  if (!is_active(bits_of(dstContext)) || !is_active(bits_of(srcContext))) {
+    return CUDA_ERROR_INVALID_CONTEXT;
+  }
+  return copy_on_device(dstDevice, srcDevice, ByteCount, hStream);
 }
 
 CUresult cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream) {

@@ -15,9 +15,10 @@ enum class Place : std::uint8_t { device, arena, pageable, invalid };
 // allocation.
 Place place_of(std::uint64_t address, std::uint64_t bytes) noexcept;
 
-// Copies in stream order. Pageable sources are read, and pageable targets written, before it returns,
-// unless the stream captures. `wait`: returns when the bytes have arrived (the synchronous calls).
-// Sides that are known to be one kind are said so; an address elsewhere is CUDA_ERROR_INVALID_VALUE.
+// Copies in stream order. Pageable sources are read, and pageable targets written, before it
+// returns, unless the stream captures. `wait`: returns when the bytes have arrived (the
+// synchronous calls). Sides that are known to be one kind are said so; an address elsewhere is
+// CUDA_ERROR_INVALID_VALUE.
 struct Copy {
   std::uint64_t dst;
   std::uint64_t src;

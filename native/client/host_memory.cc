@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint64_t kAlign = 4096;
 constexpr std::uint64_t kFirstSegmentBytes = 4U << 20;
 constexpr std::uint64_t kLargestSegmentBytes = 64U << 20;
-constexpr std::uint64_t kFirstAddress = kArenaWindow + ((kStagingBytes + (2U << 20)) & ~0x1FFFFFULL);
+constexpr std::uint64_t kFirstAddress = kArenaWindow + kStagingBytes + kChunkBytes;
 
 struct Segment {
   std::uint64_t base;

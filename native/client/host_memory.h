@@ -9,7 +9,8 @@
 
 namespace phos::client {
 
-// Host memory at one address for program and device. Aligned to 4 KiB, zeroed when its segment is new.
+// Host memory at one address for program and device. Aligned to 4 KiB, zeroed when its segment is
+// new.
 CUresult allocate_host(std::uint64_t bytes, std::uint64_t* address) noexcept;
 // Gives it back once nothing that was issued before can touch it (waits for that).
 CUresult free_host(std::uint64_t address) noexcept;

@@ -105,8 +105,8 @@ CUresult cuInit(unsigned int Flags) {
   return init();
 }
 
-// The version of the API that this library stands for, whatever the executor's driver is: cudart asks
-// before cuInit, and the answer must stay the same.
+// The version of the API that this library stands for, whatever the executor's driver is: cudart
+// asks before cuInit, and the answer must stay the same.
 CUresult cuDriverGetVersion(int* driverVersion) {
   if (driverVersion == nullptr) return CUDA_ERROR_INVALID_VALUE;
   *driverVersion = g_process.driver_version;

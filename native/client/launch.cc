@@ -3,6 +3,8 @@
 #include <limits.h>
 #include <string.h>
 
+#include <vector>
+
 #include "client/call.h"
 #include "client/capture.h"
 #include "client/functions.h"
@@ -13,6 +15,7 @@ namespace phos::client {
 namespace {
 
 constexpr std::uint32_t kMaxParameterBytes = 32764;
+constexpr std::uint32_t kUsualParameterBytes = 4096;
 constexpr unsigned kMaxAttributes = 64;
 
 struct Launch {
@@ -82,8 +85,8 @@ CUresult check_cluster(const Launch& launch, const FunctionInfo& info) noexcept 
   return blocks > (wide ? 16U : 8U) ? CUDA_ERROR_INVALID_CLUSTER_SIZE : CUDA_SUCCESS;
 }
 
-// A cooperative grid must be resident at once. How many blocks fit is the driver's own arithmetic, so
-// it is asked, once for each shape.
+// A cooperative grid must be resident at once. How many blocks fit is the driver's own arithmetic,
+// so it is asked, once for each shape.
 CUresult check_cooperative(const Launch& launch, FunctionInfo& info, CUdevice device) noexcept {
   const CUlaunchAttribute* cooperative = find_attribute(launch, CU_LAUNCH_ATTRIBUTE_COOPERATIVE);
   if (cooperative == nullptr || cooperative->value.cooperative == 0) return CUDA_SUCCESS;
@@ -110,8 +113,8 @@ CUresult check_cooperative(const Launch& launch, FunctionInfo& info, CUdevice de
   return blocks > most ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE : CUDA_SUCCESS;
 }
 
-// Packs the parameters in the kernel's layout. `block` has kMaxParameterBytes bytes; *data is it, or
-// the program's own buffer where it packed them itself.
+// Packs the parameters in the kernel's layout. `block` has room for them; *data is it,
+// or the program's own buffer where it packed them itself.
 CUresult pack_parameters(const Launch& launch, const FunctionInfo& info, std::uint8_t* block,
                          Blob* data) noexcept {
   *data = {block, info.parameter_bytes};
@@ -189,7 +192,15 @@ CUresult launch_kernel(const Launch& launch) noexcept {
     if (status == CUDA_SUCCESS) status = check_cooperative(launch, *info, device);
     if (status != CUDA_SUCCESS) return status;
   }
-  std::uint8_t block[kMaxParameterBytes];
+  // A thread of the program may have a small stack, and few kernels take more than this.
+  std::uint8_t on_stack[kUsualParameterBytes];
+  std::vector<std::uint8_t> on_heap;
+  std::uint8_t* block = on_stack;
+  if (info->parameter_bytes > kUsualParameterBytes) {
+    if (info->parameter_bytes > kMaxParameterBytes) return CUDA_ERROR_INVALID_VALUE;
+    on_heap.resize(info->parameter_bytes);
+    block = on_heap.data();
+  }
   Blob blobs[] = {{nullptr, 0},
                   {launch.attributes, launch.attribute_count * sizeof(CUlaunchAttribute)}};
   status = pack_parameters(launch, *info, block, &blobs[0]);

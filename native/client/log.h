@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The library's only words: stderr, and only where PHOS_LOG asks for them or the program cannot work.
+// The library's only words: stderr, and only where PHOS_LOG asks for them or the program cannot
+// work.
 #pragma once
 
 namespace phos::client {

@@ -117,7 +117,9 @@ CUresult cuMemHostAlloc(void** pp, size_t bytesize, unsigned int Flags) {
   return status;
 }
 
-CUresult cuMemAllocHost(void** pp, size_t bytesize) { return impl::cuMemHostAlloc(pp, bytesize, 0); }
+CUresult cuMemAllocHost(void** pp, size_t bytesize) {
+  return impl::cuMemHostAlloc(pp, bytesize, 0);
+}
 
 CUresult cuMemFreeHost(void* p) {
   if (const CUresult status = require_alloc(); status != CUDA_SUCCESS) return status;

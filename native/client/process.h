@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The one client in this process. Constant-initialised, never destroyed: cudart calls in from its own
-// exit handlers, after ours would have run.
+// The one client in this process. Constant-initialised, never destroyed: cudart calls in from its
+// own exit handlers, after ours would have run.
 #pragma once
 
 #include <atomic>

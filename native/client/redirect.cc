@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Programs that look for the driver by another name or by its path must find this library: neither
-// LD_PRELOAD by SONAME nor LD_LIBRARY_PATH reaches dlopen("libcuda.so") or an absolute path. So this
-// library's dlopen stands before libc's, and changes the path where it names the driver.
+// LD_PRELOAD by SONAME nor LD_LIBRARY_PATH reaches dlopen("libcuda.so") or an absolute path. So
+// this library's dlopen stands before libc's, and changes the path where it names the driver.
 #include <dlfcn.h>
 #include <string.h>
 

@@ -21,12 +21,14 @@ struct StagingSlot {
   std::uint8_t* data;  // kStagingSlotBytes bytes
   std::uint64_t address() const noexcept { return reinterpret_cast<std::uint64_t>(data); }
 };
-// Takes a slot, waiting for one that the executor gives back. The poison of a dead executor ends it.
+// Takes a slot, waiting for one that the executor gives back. The poison of a dead executor ends
+// it.
 CUresult take_slot(StagingSlot* slot) noexcept;
 // Gives back a slot that no command with `release` names.
 void give_slot(const StagingSlot& slot) noexcept;
 
-// A function of the program that a stream calls. `kind` 0: cuLaunchHostFunc; 1: cuStreamAddCallback.
+// A function of the program that a stream calls. `kind` 0: cuLaunchHostFunc; 1:
+// cuStreamAddCallback.
 struct HostFunction {
   CUhostFn function;
   CUstreamCallback callback;

@@ -211,7 +211,8 @@ CUresult cuStreamAddCallback(CUstream hStream, CUstreamCallback callback, void* 
   if (callback == nullptr || flags != 0) return CUDA_ERROR_INVALID_VALUE;
   CUresult status = submit_stream(hStream, &request.stream);
   if (status != CUDA_SUCCESS) return status;
-  if (is_capturing(request.stream)) return check_wait(request.stream);  // callbacks are not captured
+  // Callbacks cannot be captured: 900, and the capture is invalid.
+  if (is_capturing(request.stream)) return check_wait(request.stream);
   status = add_host_function({nullptr, callback, hStream, userData, false}, &request.id);
   if (status != CUDA_SUCCESS) return status;
   request.kind = 1;

@@ -43,7 +43,8 @@ void make_key() { pthread_key_create(&g_key, end_of_thread); }
 ThreadState& make_thread_state() noexcept {
   auto* state = new (std::nothrow) ThreadState();
   if (state == nullptr) {
-    // Without 100 bytes nothing of CUDA can work; a shared state would mix up the threads' contexts.
+    // Without 100 bytes nothing of CUDA can work; a shared state would mix up the threads'
+    // contexts.
     __builtin_trap();
   }
   pthread_once(&g_key_once, make_key);

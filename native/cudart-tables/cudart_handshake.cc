@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // The integrity handshake of the CUDA runtime.
 //
-// Every copy of cudart asks its driver three keyed questions when it starts and answers error 103 to
-// every later call when one answer is wrong. This file answers them, for one purpose: that programs
-// which carry cudart inside (which is nvcc's default) can run on a driver that is not NVIDIA's. The
-// account of the questions, the key and the two constants was published by the ZLUDA project
-// (https://github.com/vosen/ZLUDA, Apache-2.0 or MIT); that the keyed digest is HMAC (RFC 2104) over
-// MD2 (RFC 1319) was found for phos and checked against cudart 13.0. No code was copied, and nothing
-// of NVIDIA's was taken apart. Build with -DPHOS_CUDART_HANDSHAKE=OFF to leave it out.
+// Every copy of cudart asks its driver three keyed questions when it starts and answers error 103
+// to every later call when one answer is wrong. This file answers them, for one purpose: that
+// programs which carry cudart inside (which is nvcc's default) can run on a driver that is not
+// NVIDIA's. The account of the questions, the key and the two constants was published by the ZLUDA
+// project (https://github.com/vosen/ZLUDA, Apache-2.0 or MIT); that the keyed digest is HMAC (RFC
+// 2104) over MD2 (RFC 1319) was found for phos and checked against cudart 13.0. No code was
+// copied, and nothing of NVIDIA's was taken apart. Build with -DPHOS_CUDART_HANDSHAKE=OFF to leave
+// it out.
 #include <pthread.h>
 #include <unistd.h>
 

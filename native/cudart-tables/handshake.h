@@ -12,8 +12,8 @@ namespace phos::cudart_tables {
 // False where the handshake is left out of this build.
 bool handshake_is_built_in() noexcept;
 
-// Answers one question of the runtime. `interface_table` and `integrity_table` are the addresses that
-// find_table() gave out, `function` that of the entry which was called.
+// Answers one question of the runtime. `interface_table` and `integrity_table` are the addresses
+// that find_table() gave out, `function` that of the entry which was called.
 struct HandshakeQuestion {
   std::uint32_t version;
   std::uint64_t unix_seconds;

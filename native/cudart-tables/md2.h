@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// MD2 (RFC 1319) and HMAC over it (RFC 2104). Broken as cryptography; asked for by the CUDA runtime.
+// MD2 (RFC 1319) and HMAC over it (RFC 2104). Broken as cryptography; asked for by the CUDA
+// runtime.
 #pragma once
 
 #include <cstddef>

@@ -230,8 +230,8 @@ CUresult find_table(const CUuuid* id, const void** table) noexcept {
       static std::atomic<std::uint64_t> told{0};
       if (first_time(told, 0)) {
         g_host.complain("this build leaves out the handshake of the CUDA runtime "
-                        "(PHOS_CUDART_HANDSHAKE=OFF), so the runtime will answer error 103; programs "
-                        "over the driver API work");
+                        "(PHOS_CUDART_HANDSHAKE=OFF), so the runtime will answer error 103; "
+                        "programs over the driver API work");
       }
       return CUDA_ERROR_INVALID_VALUE;
     }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// The private tables that the CUDA runtime and the CUDA libraries ask a driver for, by UUID, through
-// cuGetExportTable. Which tables there are, how long they are and what their entries do are facts
-// published by the ZLUDA project (dark_api) and by the Lupine project, and what was observed of
-// cudart 13.0 and cuBLASLt calling a stand-in; see NOTICE. Nothing here was taken from a driver.
+// The private tables that the CUDA runtime and the CUDA libraries ask a driver for, by UUID,
+// through cuGetExportTable. Which tables there are, how long they are and what their entries do
+// are facts published by the ZLUDA project (dark_api) and by the Lupine project, and what was
+// observed of cudart 13.0 and cuBLASLt calling a stand-in; see NOTICE. Nothing here was taken from
+// a driver.
 #pragma once
 
 #include <cstdint>
@@ -35,8 +36,8 @@ struct Host {
 // Called before the first find_table(); the last one counts.
 void set_host(const Host& host) noexcept;
 
-// cuGetExportTable. Tables never move and live for ever. CUDA_ERROR_INVALID_VALUE, with *table null,
-// for a UUID that is not known.
+// cuGetExportTable. Tables never move and live for ever. CUDA_ERROR_INVALID_VALUE, with *table
+// null, for a UUID that is not known.
 CUresult find_table(const CUuuid* id, const void** table) noexcept;
 
 // Ends what the runtime has stored with a context and calls its destructors. For cuCtxDestroy, the

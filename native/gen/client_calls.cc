@@ -174,30 +174,6 @@ CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib) {
   return CUDA_SUCCESS;
 }
 
-CUresult cuLibraryGetManaged(
-    CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name) {
-  if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuLibraryGetManaged req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::library, reinterpret_cast<std::uint64_t>(library), false, &req_.library);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  if (name == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const std::size_t bytes_name =
-      std::strlen(name) + 1;
-  if (dptr == nullptr && bytes == nullptr) return CUDA_ERROR_INVALID_VALUE;
-  const Blob in_[] = {{name, bytes_name}};
-  codec::Rep_cuLibraryGetManaged rep_{};
-  const CUresult result_ = call_sync(CallId::cuLibraryGetManaged, req_, in_, &rep_, {});
-  if (result_ != CUDA_SUCCESS) {
-    return result_;
-  }
-  if (dptr != nullptr) *dptr = static_cast<CUdeviceptr>(rep_.dptr);
-  if (bytes != nullptr) *bytes = static_cast<size_t>(rep_.bytes);
-  return CUDA_SUCCESS;
-}
-
 CUresult cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev) {
   if (const CUresult status_ = require_context(); status_ != CUDA_SUCCESS) return status_;
   codec::Req_cuKernelSetCacheConfig req_{};

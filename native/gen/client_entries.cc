@@ -477,14 +477,16 @@ CUresult cuMemcpy_ptds(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount) {
   return impl::cuMemcpy(dst, src, ByteCount, StreamMode::per_thread);
 }
 CUresult cuMemcpyPeer(
-    CUdeviceptr /*dstDevice*/, CUcontext /*dstContext*/, CUdeviceptr /*srcDevice*/,
-    CUcontext /*srcContext*/, size_t /*ByteCount*/) {
-  return report_unsupported(CallId::cuMemcpyPeer);
+    CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
+    size_t ByteCount) {
+  return impl::cuMemcpyPeer(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, StreamMode::legacy);
 }
 CUresult cuMemcpyPeer_ptds(
-    CUdeviceptr /*dstDevice*/, CUcontext /*dstContext*/, CUdeviceptr /*srcDevice*/,
-    CUcontext /*srcContext*/, size_t /*ByteCount*/) {
-  return report_unsupported(CallId::cuMemcpyPeer);
+    CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
+    size_t ByteCount) {
+  return impl::cuMemcpyPeer(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, StreamMode::per_thread);
 }
 CUresult cuMemcpyHtoD(
     CUdeviceptr_v1 /*dstDevice*/, const void */*srcHost*/, unsigned int /*ByteCount*/) {
@@ -621,14 +623,15 @@ CUresult cuMemcpyAsync_ptsz(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, 
   return impl::cuMemcpyAsync(dst, src, ByteCount, per_thread(hStream));
 }
 CUresult cuMemcpyPeerAsync(
-    CUdeviceptr /*dstDevice*/, CUcontext /*dstContext*/, CUdeviceptr /*srcDevice*/,
-    CUcontext /*srcContext*/, size_t /*ByteCount*/, CUstream /*hStream*/) {
-  return report_unsupported(CallId::cuMemcpyPeerAsync);
+    CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
+    size_t ByteCount, CUstream hStream) {
+  return impl::cuMemcpyPeerAsync(dstDevice, dstContext, srcDevice, srcContext, ByteCount, hStream);
 }
 CUresult cuMemcpyPeerAsync_ptsz(
-    CUdeviceptr /*dstDevice*/, CUcontext /*dstContext*/, CUdeviceptr /*srcDevice*/,
-    CUcontext /*srcContext*/, size_t /*ByteCount*/, CUstream /*hStream*/) {
-  return report_unsupported(CallId::cuMemcpyPeerAsync);
+    CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
+    size_t ByteCount, CUstream hStream) {
+  return impl::cuMemcpyPeerAsync(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, per_thread(hStream));
 }
 CUresult cuMemcpyHtoDAsync(
     CUdeviceptr_v1 /*dstDevice*/, const void */*srcHost*/, unsigned int /*ByteCount*/,
@@ -1125,26 +1128,24 @@ CUresult cuMemPrefetchAsync(
   return report_unsupported(CallId::cuMemPrefetchAsync);
 }
 CUresult cuMemPrefetchAsync_v2(
-    CUdeviceptr /*devPtr*/, size_t /*count*/, CUmemLocation /*location*/, unsigned int /*flags*/,
-    CUstream /*hStream*/) {
-  return report_unsupported(CallId::cuMemPrefetchAsync);
+    CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
+  return impl::cuMemPrefetchAsync(devPtr, count, location, flags, hStream);
 }
 CUresult cuMemPrefetchAsync_ptsz(
     CUdeviceptr /*devPtr*/, size_t /*count*/, CUdevice /*dstDevice*/, CUstream /*hStream*/) {
   return report_unsupported(CallId::cuMemPrefetchAsync);
 }
 CUresult cuMemPrefetchAsync_v2_ptsz(
-    CUdeviceptr /*devPtr*/, size_t /*count*/, CUmemLocation /*location*/, unsigned int /*flags*/,
-    CUstream /*hStream*/) {
-  return report_unsupported(CallId::cuMemPrefetchAsync);
+    CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
+  return impl::cuMemPrefetchAsync(devPtr, count, location, flags, per_thread(hStream));
 }
 CUresult cuMemAdvise(
     CUdeviceptr /*devPtr*/, size_t /*count*/, CUmem_advise /*advice*/, CUdevice /*device*/) {
   return report_unsupported(CallId::cuMemAdvise);
 }
 CUresult cuMemAdvise_v2(
-    CUdeviceptr /*devPtr*/, size_t /*count*/, CUmem_advise /*advice*/, CUmemLocation /*location*/) {
-  return report_unsupported(CallId::cuMemAdvise);
+    CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location) {
+  return impl::cuMemAdvise(devPtr, count, advice, location);
 }
 CUresult cuMemPrefetchBatchAsync(
     CUdeviceptr */*dptrs*/, size_t */*sizes*/, size_t /*count*/, CUmemLocation */*prefetchLocs*/,

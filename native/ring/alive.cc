@@ -10,8 +10,8 @@
 namespace phos::ring {
 
 bool AliveHolder::hold(std::atomic<std::uint32_t>& word) noexcept {
-  // SAFETY: the kernel computes entry + futex_offset; the entry lies here, the word in the ring, and
-  // both live as long as the thread does.
+  // SAFETY: the kernel computes entry + futex_offset; the entry lies here, the word in the ring,
+  // and both live as long as the thread does.
   head_.futex_offset = static_cast<long>(reinterpret_cast<std::intptr_t>(&word) -
                                          reinterpret_cast<std::intptr_t>(&entry_));
   head_.list.next = &entry_;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The executor's end of the ring. It trusts nothing in it: sizes are copied out of the header once
-// and checked against the mapping, each record's header is read once into private memory and checked
-// there, and the cursor is its own.
+// and checked against the mapping, each record's header is read once into private memory and
+// checked there, and the cursor is its own.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +33,8 @@ inline constexpr std::uint64_t kNoLimit = ~std::uint64_t{0};
 
 class Consumer {
  public:
-  // Checks the header of a ring mapped at `base` with `mapped_bytes`. On `none`, the consumer starts
-  // at the ring's tail (0 in a new ring, the cut in a restored one).
+  // Checks the header of a ring mapped at `base` with `mapped_bytes`. On `none`, the consumer
+  // starts at the ring's tail (0 in a new ring, the cut in a restored one).
   Fault open(void* base, std::size_t mapped_bytes) noexcept;
 
   // Takes the next record, skipping padding, and moves past it; never past `limit` (a cut).
@@ -90,8 +90,8 @@ inline Next Consumer::next(Record* record, std::uint64_t limit) noexcept {
     const auto offset =
         static_cast<std::uint32_t>(position_) & (geometry_.data_bytes - 1);
     RecordHeader header;
-    // SAFETY: position and sizes are multiples of kRecordAlign, so a whole header lies before the end
-    // of the data area. One copy: the client may change the original at any time.
+    // SAFETY: position and sizes are multiples of kRecordAlign, so a whole header lies before the
+    // end of the data area. One copy: the client may change the original at any time.
     std::memcpy(&header, data_ + offset, sizeof(header));
     const std::uint64_t available = known_head_ - position_;
     const std::uint32_t room = geometry_.data_bytes - offset;

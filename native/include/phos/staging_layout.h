@@ -1,17 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// The staging arena: one memfd of the client at the start of the arena window, the first Arena that
-// an agent sends. It carries pageable copies and code images in slots, and host functions in the
-// other direction. It opens with StagingHeader; slot i starts at kStagingDataOffset + i * slot_bytes.
+// The staging arena: one memfd of the client at the start of the arena window, the first Arena
+// that an agent sends. It carries pageable copies and code images in slots, and host functions in
+// the other direction. It opens with StagingHeader; slot i starts at kStagingDataOffset + i *
+// slot_bytes.
 //
-// Slots. The client takes a slot (its state goes from 0 to 1), fills it, and names its address in a
-// command. Commands that say `release` give the slot back: the executor stores 0 into the state of
-// every slot that [address, address + bytes) touches once it no longer needs the bytes, adds 1 to
-// `released` and wakes it. The other slots are given back by the client itself.
+// Slots. The client takes a slot (its state goes from 0 to 1), fills it, and names its address in
+// a command. Commands that say `release` give the slot back: the executor stores 0 into the state
+// of every slot that [address, address + bytes) touches once it no longer needs the bytes, adds 1
+// to `released` and wakes it. The other slots are given back by the client itself.
 //
-// Host functions. A stream's host function must run while the gate is closed (a drain needs it), so
-// it does not go through the ring. The executor takes a free slot, fills it, stores kPosted, adds 1
-// to `posted` and wakes it; the client's callback thread runs the function, stores kDone, adds 1 to
-// `done` and wakes it; the executor stores kFree. The executor keeps the stream waiting meanwhile.
+// Host functions. A stream's host function must run while the gate is closed (a drain needs it),
+// so it does not go through the ring. The executor takes a free slot, fills it, stores kPosted,
+// adds 1 to `posted` and wakes it; the client's callback thread runs the function, stores kDone,
+// adds 1 to `done` and wakes it; the executor stores kFree. The executor keeps the stream waiting
+// meanwhile.
 #pragma once
 
 #include <atomic>

@@ -87,6 +87,7 @@ function messageOf(error: ConnectError): string {
   const errno = errnoOf(error);
   switch (errno) {
     case 'ENOENT':
+    case 'ENOTDIR':
     case 'ECONNREFUSED':
       return 'phosd is not running; start it with phos start';
     case 'EACCES':

@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { PhosError } from '../../errors/phos-error.ts';
 import type { StatusResponse } from '../../gen/proto/phos/v1/control_pb.ts';
+import { isAlive, type ProcessFacts, readProcess } from '../../host/proc.ts';
 import { deadlines } from '../../model/limits.ts';
 import { moduleExecArgv, moduleUrl } from '../../model/locate.ts';
 import { action, ASK_MS, client, folders } from '../context.ts';
@@ -141,19 +142,19 @@ async function stop(
 ): Promise<void> {
   const { force, keepClients } = options;
   const before = await client().status({}, { timeoutMs: ASK_MS });
+  const daemon = readProcess(before.pid);
   const { endedClients } = await client().stop(
     { force, keepClients },
     { timeoutMs: deadlines.daemonStopMs },
   );
-  await waitForEnd(before.pid);
+  await waitForEnd(daemon);
   output.result({ pid: before.pid, endedClients }, `phosd (process ${before.pid}) has stopped`);
 }
 
-async function waitForEnd(pid: number): Promise<void> {
+async function waitForEnd(daemon: ProcessFacts | null): Promise<void> {
   for (const end = performance.now() + deadlines.daemonStopMs; performance.now() < end; ) {
-    const found = await askStatus();
-    if (found === null || found.pid !== pid) return;
-    await sleep(50);
+    if (daemon === null || !isAlive(daemon)) return;
+    await sleep(20);
   }
   throw new PhosError(
     'TIMEOUT',

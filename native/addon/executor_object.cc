@@ -25,7 +25,7 @@ using namespace executor;
 // may be inside the driver, and waiting for that could hang the process's end.
 struct Registry {
   std::mutex mutex;
-  std::map<std::uint64_t, std::shared_ptr<Executor>> executors;
+  std::map<std::uint64_t, std::shared_ptr<Executor>> executors;  // null: closed
   std::uint64_t next = 1;
 };
 
@@ -61,14 +61,18 @@ void load_driver(const std::string& name, DriverTable& table) {
 Napi::Value drain(const Napi::CallbackInfo& info) {
   const std::uint64_t key = bigint_at(info, 0);
   const auto slice = static_cast<std::uint32_t>(integer_at(info, 1, 0, INT_MAX));
-  return guarded(info.Env(),
-                 [&] { return to_js(info.Env(), find_executor(key)->run(slice)); });
+  return guarded(info.Env(), [&] {
+    const auto executor = find_executor(key);
+    return to_js(info.Env(), executor ? executor->run(slice) : DrainResult{});
+  });
 }
 
 Napi::Value stop_all(const Napi::CallbackInfo& info) {
   Registry& all = registry();
   const std::lock_guard lock(all.mutex);
-  for (const auto& [key, executor] : all.executors) executor->stop();
+  for (const auto& [key, executor] : all.executors) {
+    if (executor) executor->finish();
+  }
   return info.Env().Undefined();
 }
 
@@ -284,7 +288,7 @@ Napi::Value ExecutorObject::close(const Napi::CallbackInfo& info) {
     if (executor_->is_quiet()) {
       Registry& all = registry();
       const std::lock_guard lock(all.mutex);
-      all.executors.erase(key_);
+      all.executors[key_] = nullptr;
     }
   }
   if (events_) events_->close();

@@ -65,6 +65,11 @@ void Drain::stop() noexcept {
   wake();
 }
 
+void Drain::finish() noexcept {
+  finished_.store(true, std::memory_order_seq_cst);
+  stop();
+}
+
 void Drain::lift_limit() noexcept {
   limit_ = ring::kNoLimit;
   wake();
@@ -73,13 +78,13 @@ void Drain::lift_limit() noexcept {
 DrainResult Drain::run(std::uint32_t slice_ms) {
   DrainResult result;
   const std::uint32_t epoch = run_epoch_.fetch_add(1) + 1;
-  stop_.store(false);
   const std::uint64_t before = commands_.load();
   const std::uint64_t start = ring::monotonic_ns();
   const std::uint64_t slice_ns = std::uint64_t{slice_ms} * 1'000'000;
   std::uint64_t quiet_since = 0;
   for (;;) {
-    if (stop_.load(std::memory_order_acquire)) break;
+    // A stop that came before this run counts as well: the thread may have been slow to start.
+    if (stop_.exchange(false) || finished_.load()) break;
     if (run_epoch_.load(std::memory_order_acquire) != epoch) {
       result.end = DrainEnd::superseded;
       break;
@@ -122,9 +127,7 @@ void Drain::idle(std::uint64_t timeout_ns) {
     }
   }
   if (must_look) timeout_ns = std::min(timeout_ns, kRestNs);
-  if (has_incoming_.load() || stop_.load()) {
-    return;
-  }
+  if (has_incoming_.load() || stop_.load() || finished_.load()) return;
   if (can_wait_on_ring) {
     consumer_.wait(timeout_ns);
   } else {

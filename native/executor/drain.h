@@ -44,6 +44,8 @@ class Drain {
   // that calls it takes over and ends the first.
   DrainResult run(std::uint32_t slice_ms);
   void stop() noexcept;
+  // stop(), and every later run() comes back at once: the executor closes, or the process leaves.
+  void finish() noexcept;
 
   // A cut: nothing at or after `position` is consumed until lift_limit(). With the lock held.
   void set_limit(std::uint64_t position) noexcept { limit_ = position; }
@@ -81,6 +83,7 @@ class Drain {
   std::atomic<std::uint64_t> commands_{0};
   std::atomic<std::uint32_t> run_epoch_{0};
   std::atomic<bool> stop_{false};
+  std::atomic<bool> finished_{false};
   std::atomic<std::uint32_t> wake_{0};  // futex word
 };
 

@@ -210,6 +210,7 @@ void Executor::free_client() {
 }
 
 DrainResult Executor::run(std::uint32_t slice_ms) {
+  if (closed_.load()) return {};
   live_session();
   return drain_->run(slice_ms);
 }
@@ -218,10 +219,14 @@ void Executor::stop() noexcept {
   if (drain_) drain_->stop();
 }
 
+void Executor::finish() noexcept {
+  if (drain_) drain_->finish();
+}
+
 void Executor::close() {
   if (closed_.exchange(true)) return;
   if (server_) server_->close();
-  if (drain_) drain_->stop();
+  finish();
   {
     const std::lock_guard lock(state_mutex_);
     state_ = State::closed;

@@ -112,6 +112,8 @@ class Executor {
   void expect(const ExpectedClient& client);
   DrainResult run(std::uint32_t slice_ms);
   void stop() noexcept;
+  // stop() for good: the process is about to leave.
+  void finish() noexcept;
 
   void close_gate();
   void open_gate();

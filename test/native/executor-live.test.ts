@@ -6,7 +6,12 @@ import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { verifyImage } from '../../src/native/native.ts';
-import { Bench, buildFile, DEADLINE_MS, type RunningExecutor } from '../support/executor-process.ts';
+import {
+  Bench,
+  buildFile,
+  DEADLINE_MS,
+  type RunningExecutor,
+} from '../support/executor-process.ts';
 import { stepsDigest } from '../support/steps-reference.ts';
 
 const work = { steps: 60, mib: 2, rounds: 4, seed: 7 };

@@ -7,7 +7,12 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
 import { moduleExecArgv } from '../../src/model/locate.ts';
-import { faultPoint, peerCredentials, pidfdOpen, processStartTime } from '../../src/native/native.ts';
+import {
+  faultPoint,
+  peerCredentials,
+  pidfdOpen,
+  processStartTime,
+} from '../../src/native/native.ts';
 import { makeFolder } from './support.ts';
 
 const NO_PID = 2 ** 22 + 1;
@@ -69,7 +74,9 @@ describe('processes', () => {
   });
 });
 
-test('setCredentials drops root for good, in every thread', { skip: process.getuid?.() !== 0 }, () => {
+test('setCredentials drops root for good, in every thread', {
+  skip: process.getuid?.() !== 0,
+}, () => {
   const native = fileURLToPath(new URL('../../src/native/native.ts', import.meta.url));
   const script = `
     import { readdirSync, readFileSync } from 'node:fs';

@@ -3,6 +3,7 @@
 import { connect } from 'node:net';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
+import type { PhosError } from '../errors/phos-error.ts';
 import { Control } from '../gen/proto/phos/v1/control_pb.ts';
 import { fromConnectError } from './rpc-error.ts';
 
@@ -27,28 +28,32 @@ export function controlClient(socketPath: string): ControlClient {
   // out here, around each method.
   const translated = Object.entries(client).map(([name, method]) => [
     name,
-    (...args: unknown[]) =>
-      translate((method as (...args: unknown[]) => Outcome).apply(client, args), socketPath),
+    (request: unknown, options?: { readonly signal?: AbortSignal }) => {
+      const isAborted = (): boolean => options?.signal?.aborted === true;
+      const rebuild = (thrown: unknown) => fromConnectError(thrown, socketPath, isAborted());
+      return translate((method as Method).call(client, request, options), rebuild);
+    },
   ]);
   return Object.fromEntries(translated) as ControlClient;
 }
 
 type Outcome = Promise<unknown> | AsyncIterable<unknown>;
+type Method = (request: unknown, options: unknown) => Outcome;
 
-function translate(outcome: Outcome, socketPath: string): Outcome {
-  if (Symbol.asyncIterator in outcome) return translateStream(outcome, socketPath);
+function translate(outcome: Outcome, rebuild: (thrown: unknown) => PhosError): Outcome {
+  if (Symbol.asyncIterator in outcome) return translateStream(outcome, rebuild);
   return outcome.catch((thrown: unknown) => {
-    throw fromConnectError(thrown, socketPath);
+    throw rebuild(thrown);
   });
 }
 
 async function* translateStream<T>(
   messages: AsyncIterable<T>,
-  socketPath: string,
+  rebuild: (thrown: unknown) => PhosError,
 ): AsyncIterable<T> {
   try {
     yield* messages;
   } catch (thrown) {
-    throw fromConnectError(thrown, socketPath);
+    throw rebuild(thrown);
   }
 }

@@ -21,6 +21,8 @@ const codes: Readonly<Record<ErrorCode, Code>> = {
   CANCELLED: Code.Canceled,
 };
 
+const LOST = 'phosd ended while it was asked; start it again with phos start, and see its log';
+
 /** What a handler throws so that the other side gets the PhosError back. */
 export function toConnectError(thrown: unknown, doing: string): ConnectError {
   const error = PhosError.from(thrown, doing);
@@ -40,8 +42,9 @@ export function toConnectError(thrown: unknown, doing: string): ConnectError {
  * The PhosError that a failed call stands for.
  *
  * @param where the socket, for what is said when nobody listens there
+ * @param aborted the caller itself gave the call up; else a cancelled call is a lost connection
  */
-export function fromConnectError(thrown: unknown, where: string): PhosError {
+export function fromConnectError(thrown: unknown, where: string, aborted: boolean): PhosError {
   if (thrown instanceof PhosError) return thrown;
   const error = ConnectError.from(thrown);
   const [detail] = error.findDetails(ErrorDetailSchema);
@@ -52,6 +55,9 @@ export function fromConnectError(thrown: unknown, where: string): PhosError {
       retryable: detail.retryable,
       details: parseDetails(detail.detailsJson),
     });
+  }
+  if (error.code === Code.Canceled && !aborted) {
+    return new PhosError('UNAVAILABLE', `${LOST} (phosd at ${where})`, { cause: thrown });
   }
   return new PhosError(codeOf(error), `${messageOf(error)} (phosd at ${where})`, {
     cause: thrown,
@@ -95,7 +101,7 @@ function messageOf(error: ConnectError): string {
       return 'this user may not talk to phosd; run phos as its owner, or set PHOS_RUNTIME_DIR';
     case 'ECONNRESET':
     case 'EPIPE':
-      return 'phosd ended while it was asked; see its log';
+      return LOST;
     default:
       return isClosing(error)
         ? 'phosd is stopping; start it again with phos start'

@@ -106,6 +106,27 @@ describe('control API', () => {
     await gone;
   });
 
+  it('says that phosd ended under a call', async () => {
+    let end: () => void = () => undefined;
+    const begun = new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    const client = await serve({
+      dump: async function* () {
+        yield { event: { case: 'started' as const, value: { jobId: 'j1' } } };
+        end();
+        await new Promise(() => undefined);
+      },
+    });
+    const read = async () => {
+      for await (const event of client.dump({ pid: 1 })) expect(event.event.case).toBe('started');
+    };
+    const reading = expect(read()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await begun;
+    await server?.close(10);
+    await reading;
+  });
+
   it('says that phosd is not running', async () => {
     const error = await controlClient(path)
       .status({})

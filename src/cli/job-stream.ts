@@ -49,6 +49,9 @@ export async function followJob(
         case 'result':
           progress.stage(null);
           return event.value;
+        case undefined:
+          // An event of a newer phosd.
+          break;
       }
     }
     throw new PhosError('TRANSPORT', 'phosd ended the job without a result; see its log');

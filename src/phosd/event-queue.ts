@@ -6,7 +6,7 @@ export class EventQueue<T extends { readonly event?: { readonly case?: string | 
 {
   #items: T[] = [];
   #wake: () => void = () => undefined;
-  #end: { readonly thrown: unknown } | null = null;
+  #end: { readonly error: Error | null } | null = null;
 
   push(item: T): void {
     const last = this.#items.at(-1);
@@ -16,8 +16,8 @@ export class EventQueue<T extends { readonly event?: { readonly case?: string | 
   }
 
   /** No more events; with a failure, or null. */
-  end(thrown: unknown): void {
-    this.#end ??= { thrown };
+  end(error: Error | null): void {
+    this.#end ??= { error };
     this.#wake();
   }
 
@@ -29,7 +29,7 @@ export class EventQueue<T extends { readonly event?: { readonly case?: string | 
         continue;
       }
       if (this.#end !== null) {
-        if (this.#end.thrown !== null) throw this.#end.thrown;
+        if (this.#end.error !== null) throw this.#end.error;
         return;
       }
       await new Promise<void>((resolve) => {

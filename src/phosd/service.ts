@@ -4,6 +4,7 @@ import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { ClientEntry } from '../actors/client-entry.ts';
 import type { JobNews } from '../actors/job-record.ts';
+import type { Supervisor } from '../actors/supervisor.ts';
 import { callerOf, type Peer } from '../control/server.ts';
 import type { MethodResult } from '../executor/protocol.ts';
 import type {
@@ -18,17 +19,33 @@ import { planCpuDump } from '../host/cpu-checkpoint.ts';
 import { readTree } from '../host/proc.ts';
 import { JobCgroup } from '../host/cgroup.ts';
 import { clientsOfTree } from '../model/process-tree.ts';
+import type { PhosFolders, RuntimePaths } from '../model/runtime-dir.ts';
 import { mayActOn, ownerOfProcess, requireTrusted } from './access.ts';
 import { EventQueue } from './event-queue.ts';
-import type { JobHooks, JobReport } from './jobs.ts';
-import type { PhosNode } from './node.ts';
+import type { JobHooks, JobReport, Jobs } from './jobs.ts';
+import type { Runs } from './runs.ts';
 import { VERSION } from './version.ts';
+
+/** What the handlers need of a phosd; node.ts is it. */
+export interface ServedNode {
+  readonly settings: {
+    readonly folders: PhosFolders;
+    readonly driver: string;
+    readonly logFile: string | null;
+  };
+  readonly startedAt: Date;
+  readonly paths: RuntimePaths;
+  readonly supervisor: Supervisor;
+  readonly runs: Runs;
+  readonly jobs: Jobs;
+  stop(how: { readonly force: boolean; readonly keepClients: boolean }): Promise<number>;
+}
 
 const ASK_MS = 2_000;
 type JobEvent = MessageInitShape<typeof JobEventSchema>;
 
 /** The service over a node. */
-export function controlService(node: PhosNode): ServiceImpl<typeof Control> {
+export function controlService(node: ServedNode): ServiceImpl<typeof Control> {
   return {
     status: (_, context) => statusOf(node, callerOf(context)),
     list: (_, context) => listFor(node, callerOf(context)),
@@ -110,7 +127,7 @@ async function* stream(
       events.push(resultOf(report));
       events.end(null);
     },
-    (thrown: unknown) => events.end(thrown),
+    (thrown: unknown) => events.end(PhosError.from(thrown, 'running the job')),
   );
   yield* events;
 }
@@ -144,7 +161,7 @@ function resultOf({ jobId, record, outcome }: JobReport): JobEvent {
   };
 }
 
-async function statusOf(node: PhosNode, caller: Peer) {
+async function statusOf(node: ServedNode, caller: Peer) {
   const { supervisor, jobs, settings } = node;
   const devices = await Promise.all([...supervisor.devices.keys()].map((n) => deviceOf(node, n)));
   return {
@@ -171,7 +188,7 @@ async function statusOf(node: PhosNode, caller: Peer) {
 }
 
 async function deviceOf(
-  node: PhosNode,
+  node: ServedNode,
   ordinal: number,
 ): Promise<MessageInitShape<typeof DeviceSchema>> {
   const snapshot = node.supervisor.devices.get(ordinal)?.getSnapshot();
@@ -195,7 +212,7 @@ async function deviceOf(
 }
 
 /** Status of an executor; null when it does not answer now, which its client's row shows. */
-async function ask(node: PhosNode, executorId: string): Promise<MethodResult<'status'> | null> {
+async function ask(node: ServedNode, executorId: string): Promise<MethodResult<'status'> | null> {
   const executor = node.supervisor.executors.get(executorId)?.process;
   if (executor === undefined) return null;
   try {
@@ -206,7 +223,7 @@ async function ask(node: PhosNode, executorId: string): Promise<MethodResult<'st
   }
 }
 
-async function listFor(node: PhosNode, caller: Peer) {
+async function listFor(node: ServedNode, caller: Peer) {
   const visible = [...node.supervisor.clients.values()].filter((client) =>
     mayActOn(caller, client.facts.uid),
   );
@@ -225,7 +242,7 @@ async function listFor(node: PhosNode, caller: Peer) {
 }
 
 async function clientOf(
-  node: PhosNode,
+  node: ServedNode,
   client: ClientEntry,
 ): Promise<MessageInitShape<typeof ClientSchema>> {
   const { facts, executorId, failure, state, pid } = client;
@@ -257,11 +274,11 @@ async function clientOf(
 }
 
 /** The run job whose tree this process is in; '' for none. */
-function keeperOf(node: PhosNode, pid: number): string {
+function keeperOf(node: ServedNode, pid: number): string {
   return node.runs.byRoot(pid)?.keeperId ?? '';
 }
 
-async function explain(node: PhosNode, pid: number, caller: Peer) {
+async function explain(node: ServedNode, pid: number, caller: Peer) {
   ownerOfProcess(pid, caller);
   const members = clientsOfTree(readTree(pid), [...node.supervisor.clients.values()]);
   const clients = await Promise.all(
@@ -282,7 +299,7 @@ async function explain(node: PhosNode, pid: number, caller: Peer) {
 }
 
 async function obstaclesOf(
-  node: PhosNode,
+  node: ServedNode,
   pid: number,
   members: readonly ClientEntry[],
 ): Promise<string[]> {

@@ -121,10 +121,9 @@ describe('control API', () => {
     const read = async () => {
       for await (const event of client.dump({ pid: 1 })) expect(event.event.case).toBe('started');
     };
-    const reading = expect(read()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    await begun;
-    await server?.close(10);
-    await reading;
+    const closed = begun.then(() => server?.close(10));
+    await expect(read()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await closed;
   });
 
   it('says that phosd is not running', async () => {

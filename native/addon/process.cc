@@ -72,8 +72,9 @@ Napi::Value process_start_time(const Napi::CallbackInfo& info) {
 }
 
 [[noreturn]] void refused(const char* step) {
-  throw Failure(Code::permission, std::string("Becoming the client's user: ") + step + " failed: " +
-                                      std::strerror(errno) + ". Run phosd as root or as that user.");
+  throw Failure(Code::permission,
+                std::string("Becoming the client's user: ") + step + " failed: " +
+                    std::strerror(errno) + ". Run phosd as root or as that user.");
 }
 
 void become(uid_t uid, gid_t gid) {

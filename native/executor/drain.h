@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The consumer of one client's ring: takes commands in order, runs them, never blocks in the driver.
+// The consumer of one client's ring: takes commands in order, runs them, and never blocks in the
+// driver.
 #pragma once
 
 #include <atomic>

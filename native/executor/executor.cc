@@ -134,7 +134,8 @@ DeviceFacts Executor::start() {
 
 Session& Executor::live_session() {
   if (!session_ || closed_.load()) {
-    throw Failure(Code::conflict, session_ ? "The executor is closed." : "Start the executor first.");
+    throw Failure(Code::conflict,
+                  session_ ? "The executor is closed." : "Start the executor first.");
   }
   return *session_;
 }

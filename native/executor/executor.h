@@ -117,8 +117,8 @@ class Executor {
 
   void close_gate();
   void open_gate();
-  // Where the last published record ends. With the gate closed this is a cut: nothing at or after it
-  // is consumed until the gate opens.
+  // Where the last published record ends. With the gate closed this is a cut: nothing at or after
+  // it is consumed until the gate opens.
   std::uint64_t read_head();
   DrainToResult drain_to(std::uint64_t cut, std::uint32_t deadline_ms);
   void disconnect_agent(std::uint32_t deadline_ms);

@@ -45,8 +45,8 @@ struct OutBlob {
   std::size_t size = 0;
 };
 
-// Answers with a fixed part and blobs. An answer larger than a reply slot is cut off by the client's
-// own limits, so it is a protocol error.
+// Answers with a fixed part and blobs. The client's own limits keep an answer smaller than a reply
+// slot, so one that is larger is a protocol error.
 template <class Rep, std::size_t N>
 void finish_with_blobs(Session& session, Reply& reply, const Rep& fixed,
                        const OutBlob (&blobs)[N], CUresult status = CUDA_SUCCESS) {

@@ -92,7 +92,8 @@ void handle_cuMemGetInfo(Session& session, const Command& /*command*/, Reply& re
   const std::uint64_t limit = session.memory().limit();
   if (limit != 0) {
     answer.total = std::min<std::uint64_t>(total, limit);
-    answer.free = std::min<std::uint64_t>(free, limit - std::min(limit, session.memory().mapped_bytes()));
+    const std::uint64_t mapped = std::min(limit, session.memory().mapped_bytes());
+    answer.free = std::min<std::uint64_t>(free, limit - mapped);
   }
   reply.finish(CUDA_SUCCESS, &answer, sizeof(answer));
 }

@@ -9,7 +9,8 @@
 //   objects   SnapshotFacts, allocations, objects (snapshot.h)
 //   blobs     count times: digest, u64 bytes, the bytes
 //   chunks    count times ChunkEntry, ascending by address
-//   data-L    extents at multiples of kPageBytes, each padded with zeros to kPageBytes; nothing else
+//   data-L    extents at multiples of kPageBytes, each padded with zeros to kPageBytes; no
+//             other bytes
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,8 @@
 // thread's commands.
 //
 // A wait is for what was issued before it: it holds an event of our own, recorded at that moment,
-// so that commands issued later by another thread (which may wait for this very reply) do not count.
+// so that commands issued later by another thread (which may wait for this very reply) do not
+// count.
 #pragma once
 
 #include <atomic>

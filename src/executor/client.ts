@@ -66,7 +66,7 @@ export class ExecutorClient {
         reject(
           new PhosError(
             'TIMEOUT',
-            `Connecting to the executor at ${path} took longer than ${options.connectDeadlineMs} ms.`,
+            `Connecting to the executor at ${path} took more than ${options.connectDeadlineMs} ms.`,
           ),
         );
       }, options.connectDeadlineMs);
@@ -166,7 +166,8 @@ export class ExecutorClient {
       waiting.reject(
         new PhosError(
           'TRANSPORT',
-          `The executor at ${this.path} answered ${waiting.method} in a form unknown here: ${result.error.message}`,
+          `The executor at ${this.path} answered ${waiting.method} in a form unknown here: ` +
+            result.error.message,
         ),
       );
     }

@@ -31,7 +31,8 @@ export class LineReader {
     if (this.#bytes > MAX_LINE_BYTES) {
       throw new PhosError(
         'TRANSPORT',
-        `A control message is longer than ${MAX_LINE_BYTES} bytes; the peer does not speak this protocol.`,
+        `A control message is longer than ${MAX_LINE_BYTES} bytes; ` +
+          'the peer does not speak this protocol.',
       );
     }
     this.#parts.push(part);

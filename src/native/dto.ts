@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The plain objects that cross the addon's door. Addresses and byte counts are bigint, absent values
-// are null, never undefined. The order is that of native/addon.
+// The plain objects that cross the addon's door. Addresses and byte counts are bigint, absent
+// values are null, never undefined. The order is that of native/addon.
 
 /** Identity of the process at the other end of a connected unix socket (SO_PEERCRED). */
 export interface PeerCredentials {
@@ -76,7 +76,7 @@ export type ExecutorEvent =
   | { readonly type: 'context.error'; readonly status: number; readonly diagnostic: string }
   | { readonly type: 'call.unsupported'; readonly name: string };
 
-/** Why a drain came back: stop() was called, another consumer took the ring, or the slice is over. */
+/** Why a drain came back: stop(), another consumer took the ring, or the slice is over. */
 export type DrainEnd = 'stopped' | 'superseded' | 'slice';
 
 export interface DrainResult {

@@ -76,7 +76,8 @@ describe('AttachServer', () => {
     const path = `${folder.path}/attach.sock`;
     const hostile = new Agent(
       `
-for data in (b'', b'x', message(HELLO, b''), message(ARENA, bytes(32)), message(HELLO, bytes(60000))):
+broken = (b'', b'x', message(HELLO, b''), message(ARENA, bytes(32)), message(HELLO, bytes(60000)))
+for data in broken:
     s = connect(sys.argv[1])
     send(s, data)
     print(kind(s.recv(65536)))

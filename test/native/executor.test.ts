@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { DrainPool } from '../../src/executor/drain-pool.ts';
 import { moduleExecArgv } from '../../src/model/locate.ts';
-import type { DrainResult } from '../../src/native/native.ts';
+import type { DeviceFacts, DrainResult } from '../../src/native/native.ts';
 import { RingView } from '../../src/ring/ring-view.ts';
 import { Agent, CLIENT_ID, makeExecutor, makeFolder, type TestExecutor, TOKEN } from './support.ts';
 
@@ -29,15 +29,14 @@ const expected = {
 describe('Executor', () => {
   let folder: ReturnType<typeof makeFolder>;
   let subject: TestExecutor;
+  let facts: DeviceFacts;
   let pool: DrainPool;
   let drained: Promise<DrainResult>;
 
   beforeEach(() => {
     folder = makeFolder();
     subject = makeExecutor(folder.path);
-    const facts = subject.executor.start();
-    expect(facts).toMatchObject({ driver: 'sim', ordinal: 0 });
-    expect(facts.totalBytes).toBeGreaterThan(0n);
+    facts = subject.executor.start();
     pool = new DrainPool();
     drained = pool.run(subject.executor.key);
   });
@@ -54,6 +53,8 @@ describe('Executor', () => {
 
   test('takes a ring over and answers through it', async () => {
     const { executor } = subject;
+    expect(facts).toMatchObject({ driver: 'sim', ordinal: 0 });
+    expect(facts.totalBytes).toBeGreaterThan(0n);
     expect(executor.ringMemory()).toBeNull();
     expect(executor.status().state).toBe('ready');
     executor.expectClient(expected);

@@ -87,7 +87,8 @@ test('setCredentials drops root for good, in every thread', {
       const status = readFileSync('/proc/self/task/' + thread + '/status', 'utf8');
       for (const key of ['Uid', 'Gid', 'CapEff', 'CapPrm', 'Groups', 'NoNewPrivs']) {
         const line = status.split('\\n').find((l) => l.startsWith(key + ':'));
-        if (key !== 'NoNewPrivs' || thread === String(process.pid)) seen.add(line.trim().replace(/\\s+/g, ' '));
+        if (key === 'NoNewPrivs' && thread !== String(process.pid)) continue;
+        seen.add(line.trim().replace(/\\s+/g, ' '));
       }
     }
     let back = 'no';

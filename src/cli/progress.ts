@@ -62,5 +62,6 @@ export function progressLine(stage: string, done: bigint, total: bigint, ms: num
   const leftMs = part > 0 ? (ms / part) * (1 - part) : 0;
   const pace = rate(done, ms);
   const eta = part > 0 && part < 1 ? `, ${duration(leftMs)} left` : '';
-  return `${stage} [${bar}] ${bytes(done)} of ${bytes(total)}${pace === '' ? '' : `, ${pace}`}${eta}`;
+  const at = pace === '' ? '' : `, ${pace}`;
+  return `${stage} [${bar}] ${bytes(done)} of ${bytes(total)}${at}${eta}`;
 }

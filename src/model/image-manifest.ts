@@ -97,7 +97,7 @@ export const jobSchema = z.strictObject({
   uid: count,
   gid: count,
   groups: z.array(count),
-  /** Folder of the client library that the program has mapped, and its content hash; lib/ has it. */
+  /** Folder and content hash of the client library that the program has mapped; lib/ has it. */
   library: z.strictObject({ path: z.string(), hash: z.string() }).nullable(),
 });
 export type JobFile = z.output<typeof jobSchema>;

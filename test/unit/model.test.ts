@@ -13,7 +13,7 @@ import {
   runtimePaths,
 } from '../../src/model/runtime-dir.ts';
 
-const facts = { environment: {}, uid: 1000, homeDir: '/home/u', tempDir: '/tmp' };
+const facts = { environment: {}, uid: 1000, homeDir: '/u', tempDir: '/tmp' };
 const row = (pid: number, parentPid: number, startTime = BigInt(pid)) => ({
   pid,
   parentPid,
@@ -38,8 +38,8 @@ describe('folders', () => {
     });
     expect(phosFolders(facts)).toEqual({
       runtimeDir: '/tmp/phos-1000',
-      stateDir: '/home/u/.local/state/phos',
-      logDir: '/home/u/.local/state/phos/log',
+      stateDir: '/u/.local/state/phos',
+      logDir: '/u/.local/state/phos/log',
     });
   });
 

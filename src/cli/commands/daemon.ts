@@ -190,7 +190,8 @@ async function status(output: Output): Promise<void> {
     { ...summary(found), devices: found.devices, jobs: found.jobs },
     [
       `phosd ${found.version}, process ${found.pid}, ${found.state} since ${found.started}`,
-      `runtime folder ${found.runtimeDir}, log ${found.logFile === '' ? 'on its stderr' : found.logFile}`,
+      `runtime folder ${found.runtimeDir}`,
+      `log ${found.logFile === '' ? 'on its stderr' : found.logFile}`,
       `${found.clients} clients`,
       devices,
       ...(found.jobs.length === 0 ? [] : [jobs]),

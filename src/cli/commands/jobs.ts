@@ -84,7 +84,8 @@ async function dump(output: Output, options: DumpOptions, target: string): Promi
     [
       `process ${result.rootPid} was dumped to ${result.directory} ${end}`,
       `image ${bytes(result.imageBytes)}, device memory ${bytes(result.deviceBytes)}`,
-      `stall ${duration(result.stallMs)} (submission held), process stop ${duration(result.stopMs)}`,
+      `stall ${duration(result.stallMs)} (submission held)`,
+      `process stop ${duration(result.stopMs)}`,
       stageTable(result),
       ...warnings(result),
     ].join('\n'),

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
+// Code generated from this file (scripts/proto.mjs) opens with this comment too.
+//
 // The control API of phosd: control.sock, a unix socket that speaks HTTP/2 in clear (Connect, gRPC
 // and gRPC-Web). Who asks is known from the socket: root, and phosd's own user, see and act on
 // everything, others on what is theirs.

@@ -6,6 +6,7 @@ import type { Agents } from '../actors/client-entry.ts';
 import { type ControlServer, startControlServer } from '../control/server.ts';
 import { PhosError } from '../errors/phos-error.ts';
 import { Control } from '../gen/proto/phos/v1/control_pb.ts';
+import { waitUntil } from '../host/wait.ts';
 import type { ClientRecord, JobRecordAtRest, Registry } from '../model/domain.ts';
 import { deadlines } from '../model/limits.ts';
 import type { PhosFolders, RuntimePaths } from '../model/runtime-dir.ts';
@@ -215,7 +216,12 @@ export class PhosNode {
       );
     }
     this.#keepClients = how.keepClients;
-    if (!how.keepClients) await this.runs.endAll(deadlines.endTreeMs);
+    if (!how.keepClients) {
+      await this.runs.endAll(deadlines.endTreeMs);
+      // Their cgroups are cleared away by the jobs themselves, after their keepers have told.
+      const isOver = (): boolean => this.runs.entries.size === 0;
+      await waitUntil(isOver, deadlines.endTreeMs, 'the programs under phos did not end');
+    }
     this.supervisor.post.tell({ to: 'node', event: { type: 'node.stop' } });
     return how.keepClients ? 0 : clients;
   }

@@ -14,6 +14,7 @@ void fill_memory_calls(DriverTable& table);
 void fill_pointer_calls(DriverTable& table);
 void fill_vmm_calls(DriverTable& table);
 void fill_pool_calls(DriverTable& table);
+void fill_array_calls(DriverTable& table);
 void fill_copy_calls(DriverTable& table);
 void fill_memset_calls(DriverTable& table);
 void fill_stream_calls(DriverTable& table);

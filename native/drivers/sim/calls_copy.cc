@@ -217,6 +217,61 @@ CUresult copy_3d_peer_later(const CUDA_MEMCPY3D_PEER* copy, CUstream stream) {
                          : boxed(Mode::async, without_peers(*copy), stream);
 }
 
+// One row between an array and linear memory; offsets count bytes.
+CUDA_MEMCPY3D array_row(CUarray target, std::size_t target_offset, CUarray source,
+                        std::size_t source_offset, std::size_t bytes) {
+  CUDA_MEMCPY3D copy{};
+  copy.dstArray = target;
+  copy.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+  copy.dstXInBytes = target_offset;
+  copy.srcArray = source;
+  copy.srcMemoryType = CU_MEMORYTYPE_ARRAY;
+  copy.srcXInBytes = source_offset;
+  copy.WidthInBytes = bytes;
+  copy.Height = 1;
+  copy.Depth = 1;
+  return copy;
+}
+CUresult array_to_array(CUarray target, std::size_t target_offset, CUarray source,
+                        std::size_t source_offset, std::size_t bytes) {
+  return boxed(Mode::async, array_row(target, target_offset, source, source_offset, bytes),
+               nullptr);
+}
+CUresult to_array(Mode mode, CUarray target, std::size_t offset, CUdeviceptr source,
+                  std::size_t bytes, CUstream stream) {
+  CUDA_MEMCPY3D copy = array_row(target, offset, nullptr, 0, bytes);
+  copy.srcMemoryType = CU_MEMORYTYPE_UNIFIED;
+  copy.srcDevice = source;
+  return boxed(mode, copy, stream);
+}
+CUresult from_array(Mode mode, CUdeviceptr target, CUarray source, std::size_t offset,
+                    std::size_t bytes, CUstream stream) {
+  CUDA_MEMCPY3D copy = array_row(nullptr, 0, source, offset, bytes);
+  copy.dstMemoryType = CU_MEMORYTYPE_UNIFIED;
+  copy.dstDevice = target;
+  return boxed(mode, copy, stream);
+}
+CUresult d2a(CUarray target, std::size_t offset, CUdeviceptr source, std::size_t bytes) {
+  return to_array(Mode::async, target, offset, source, bytes, nullptr);
+}
+CUresult h2a(CUarray target, std::size_t offset, const void* source, std::size_t bytes) {
+  return to_array(Mode::sync, target, offset, address_of(source), bytes, nullptr);
+}
+CUresult h2a_later(CUarray target, std::size_t offset, const void* source, std::size_t bytes,
+                   CUstream stream) {
+  return to_array(Mode::async, target, offset, address_of(source), bytes, stream);
+}
+CUresult a2d(CUdeviceptr target, CUarray source, std::size_t offset, std::size_t bytes) {
+  return from_array(Mode::async, target, source, offset, bytes, nullptr);
+}
+CUresult a2h(void* target, CUarray source, std::size_t offset, std::size_t bytes) {
+  return from_array(Mode::sync, address_of(target), source, offset, bytes, nullptr);
+}
+CUresult a2h_later(void* target, CUarray source, std::size_t offset, std::size_t bytes,
+                   CUstream stream) {
+  return from_array(Mode::async, address_of(target), source, offset, bytes, stream);
+}
+
 CUresult copy_batch(CUdeviceptr* targets, CUdeviceptr* sources, std::size_t* sizes,
                     std::size_t count, CUmemcpyAttributes* /*attributes*/,
                     std::size_t* /*indices*/, std::size_t /*attribute_count*/, CUstream stream) {
@@ -253,6 +308,13 @@ void fill_copy_calls(DriverTable& table) {
   table.cuMemcpy3DAsync = copy_3d_later;
   table.cuMemcpy3DPeer = copy_3d_peer;
   table.cuMemcpy3DPeerAsync = copy_3d_peer_later;
+  table.cuMemcpyAtoA = array_to_array;
+  table.cuMemcpyDtoA = d2a;
+  table.cuMemcpyHtoA = h2a;
+  table.cuMemcpyHtoAAsync = h2a_later;
+  table.cuMemcpyAtoD = a2d;
+  table.cuMemcpyAtoH = a2h;
+  table.cuMemcpyAtoHAsync = a2h_later;
   table.cuMemcpyBatchAsync = copy_batch;
 }
 

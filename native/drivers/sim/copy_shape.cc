@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "drivers/sim/copy_shape.h"
 
+#include "drivers/sim/array.h"
 #include "drivers/sim/memory.h"
 #include "drivers/sim/runtime.h"
 
@@ -12,6 +13,7 @@ struct Side {
   CUmemorytype type;
   std::uint64_t host;
   CUdeviceptr device;
+  CUarray array;
   std::uint64_t x;
   std::uint64_t y;
   std::uint64_t z;
@@ -31,6 +33,22 @@ bool add_product(std::uint64_t& sum, std::uint64_t a, std::uint64_t b) noexcept 
          sum <= kMaxAddress;
 }
 
+// x counts bytes and the pitch is the array's own; the box must lie inside the array.
+CUresult array_endpoint(const Side& side, const CopyShape& shape, Endpoint& endpoint) {
+  const Array* array = find_array(side.array);
+  if (array == nullptr) {
+    return CUDA_ERROR_INVALID_HANDLE;
+  }
+  const std::uint64_t pitch = array->row_bytes();
+  if (side.x + shape.width > pitch || side.y + shape.height > array->rows() ||
+      side.z > array->slices() || shape.depth > array->slices() - side.z) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  const std::uint64_t slice = pitch * array->rows();
+  endpoint = {true, array->base + side.z * slice + side.y * pitch + side.x, pitch, slice};
+  return CUDA_SUCCESS;
+}
+
 CUresult endpoint_of(const Side& side, const CopyShape& shape, Endpoint& endpoint,
                      bool& pageable) {
   std::uint64_t base = 0;
@@ -42,8 +60,10 @@ CUresult endpoint_of(const Side& side, const CopyShape& shape, Endpoint& endpoin
     case CU_MEMORYTYPE_UNIFIED:
       base = side.device;
       break;
+    case CU_MEMORYTYPE_ARRAY:
+      return array_endpoint(side, shape, endpoint);
     default:
-      return CUDA_ERROR_NOT_SUPPORTED;
+      return CUDA_ERROR_INVALID_VALUE;
   }
   const std::uint64_t pitch = side.pitch == 0 ? shape.width + side.x : side.pitch;
   const std::uint64_t height = side.height == 0 ? shape.height + side.y : side.height;
@@ -85,11 +105,11 @@ CUresult shape_of(const CUDA_MEMCPY3D& copy, CopyShape& shape, CopySides& sides)
     return CUDA_ERROR_INVALID_VALUE;
   }
   const Side source{copy.srcMemoryType, reinterpret_cast<std::uint64_t>(copy.srcHost),
-                    copy.srcDevice,     copy.srcXInBytes,
+                    copy.srcDevice,     copy.srcArray, copy.srcXInBytes,
                     copy.srcY,          copy.srcZ,
                     copy.srcPitch,      copy.srcHeight};
   const Side target{copy.dstMemoryType, reinterpret_cast<std::uint64_t>(copy.dstHost),
-                    copy.dstDevice,     copy.dstXInBytes,
+                    copy.dstDevice,     copy.dstArray, copy.dstXInBytes,
                     copy.dstY,          copy.dstZ,
                     copy.dstPitch,      copy.dstHeight};
   const CUresult result = endpoint_of(source, shape, shape.source, sides.source_pageable);

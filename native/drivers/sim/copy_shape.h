@@ -13,8 +13,8 @@ struct CopySides {
   bool destination_pageable = false;
 };
 
-// Checks ranges and pitches. Errors: CUDA_ERROR_INVALID_VALUE; NOT_SUPPORTED for arrays. The
-// runtime lock is held.
+// Checks ranges and pitches. Errors: CUDA_ERROR_INVALID_VALUE; INVALID_HANDLE for what is
+// no array. The runtime lock is held.
 CUresult shape_of(const CUDA_MEMCPY3D& copy, CopyShape& shape, CopySides& sides);
 CUresult linear_shape(CUdeviceptr destination, CUdeviceptr source, std::size_t bytes,
                       CopyShape& shape, CopySides& sides);

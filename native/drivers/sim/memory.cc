@@ -200,7 +200,8 @@ void Memory::forget(std::map<std::uint64_t, Block>::iterator at) {
   }
   switch (block.kind) {
     case BlockKind::device:
-    case BlockKind::pooled: {
+    case BlockKind::pooled:
+    case BlockKind::array: {
       Region& region = *regions_[static_cast<std::size_t>(block.device)];
       used_[block.device] -= block.bytes;
       if (block.bytes >= kGiveBack) {
@@ -234,7 +235,7 @@ CUresult Memory::free(std::uint64_t base) {
   const auto it = blocks_.find(base);
   if (it == blocks_.end() ||
       (it->second.kind != BlockKind::device && it->second.kind != BlockKind::managed &&
-       it->second.kind != BlockKind::pooled)) {
+       it->second.kind != BlockKind::pooled && it->second.kind != BlockKind::array)) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   forget(it);

@@ -39,6 +39,7 @@ enum class BlockKind : std::uint8_t {
   device,      // cuMemAlloc and relatives
   managed,     // cuMemAllocManaged: host memory at one address for both sides
   pooled,      // stream-ordered
+  array,       // behind an array; not for programs
   placed,      // module variables
   constant,    // module variables in .const
   host,        // cuMemHostAlloc

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "drivers/sim/array.h"
 #include "drivers/sim/capture.h"
 #include "drivers/sim/graph.h"
 #include "drivers/sim/memory.h"
@@ -104,6 +105,15 @@ void Runtime::destroy_context(std::unique_lock<std::mutex>& guard, Context& cont
   });
   for (const std::uint64_t handle : handles) {
     events.remove(handle);
+  }
+  handles.clear();
+  arrays.for_each([&](const std::shared_ptr<Array>& array) {
+    if (array->context == context.handle) {
+      handles.push_back(array->handle);
+    }
+  });
+  for (const std::uint64_t handle : handles) {
+    arrays.remove(handle);
   }
   forget_modules(*this, context);
   memory->free_context(context.handle);
@@ -249,14 +259,18 @@ CUresult synchronise(Entry& entry, Stream& stream) {
 }
 
 void settle(Entry& entry) {
+  const CUresult current = entry.with_context();
+  if (current == CUDA_ERROR_NOT_INITIALIZED || current == CUDA_ERROR_INVALID_CONTEXT ||
+      current == CUDA_ERROR_CONTEXT_IS_DESTROYED) {
+    return;  // no context, no work in it
+  }
+  const std::shared_ptr<Context> context = runtime().contexts.share(entry.context().handle);
   std::vector<std::pair<std::shared_ptr<Stream>, std::uint64_t>> targets;
-  runtime().contexts.for_each([&targets](const std::shared_ptr<Context>& context) {
-    for (Stream* stream : context->streams) {
-      if (!stream->idle()) {
-        targets.emplace_back(stream->shared_from_this(), stream->last);
-      }
+  for (Stream* stream : context->streams) {
+    if (!stream->idle()) {
+      targets.emplace_back(stream->shared_from_this(), stream->last);
     }
-  });
+  }
   for (const auto& [stream, last] : targets) {
     runtime().scheduler.wait(entry.guard(), *stream, last);
   }

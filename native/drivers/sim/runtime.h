@@ -3,6 +3,7 @@
 // first use and never destroyed, because the CUDA runtime calls in from its own exit handlers.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -17,6 +18,7 @@
 namespace phos::sim {
 
 class Memory;
+struct Array;
 struct Graph;
 struct GraphNode;
 struct GraphExec;
@@ -31,7 +33,7 @@ class Runtime {
 
   std::mutex lock;  // guards everything below
   const Settings settings;
-  bool initialised = false;
+  std::atomic<bool> initialised{false};
   std::vector<std::unique_ptr<Device>> devices;
   HandleTable<Context, HandleKind::context> contexts;
   HandleTable<Stream, HandleKind::stream> streams;
@@ -45,6 +47,7 @@ class Runtime {
   HandleTable<GraphExec, HandleKind::graph_exec> graph_execs;
   HandleTable<Pool, HandleKind::pool> pools;
   HandleTable<Physical, HandleKind::physical> physicals;
+  HandleTable<Array, HandleKind::array> arrays;
   Scheduler scheduler;
   std::unique_ptr<Memory> memory;
   std::uint64_t next_context_id = 1;
@@ -117,7 +120,7 @@ CUresult submit(Entry& entry, Stream& stream, std::unique_ptr<Operation> operati
 // Everything that the stream must have done when a synchronous call on it returns.
 CUresult synchronise(Entry& entry, Stream& stream);
 
-// Waits for all work in all contexts of the process: memory is about to go away.
+// Waits for all work in the current context: memory is about to go away.
 void settle(Entry& entry);
 
 }  // namespace phos::sim

@@ -20,6 +20,7 @@ bool fill_driver_table(DriverTable& table) {
   fill_pointer_calls(table);
   fill_vmm_calls(table);
   fill_pool_calls(table);
+  fill_array_calls(table);
   fill_copy_calls(table);
   fill_memset_calls(table);
   fill_stream_calls(table);

@@ -113,6 +113,35 @@ TEST_F(Memory, CopiesBoxes) {
   EXPECT_ERROR(cuMemcpy3D(&copy), CUDA_ERROR_INVALID_VALUE);
 }
 
+TEST_F(Memory, CopiesIntoArraysAndBack) {
+  CUDA_ARRAY3D_DESCRIPTOR description{8, 4, 2, CU_AD_FORMAT_FLOAT, 2, 0};
+  CUarray array = nullptr;
+  ASSERT_CUDA(cuArray3DCreate(&array, &description));
+  const auto source = pattern(64 * 4 * 2);
+  CUDA_MEMCPY3D copy{};
+  copy.srcMemoryType = CU_MEMORYTYPE_HOST;
+  copy.srcHost = source.data();
+  copy.srcPitch = 64;
+  copy.srcHeight = 4;
+  copy.dstMemoryType = CU_MEMORYTYPE_ARRAY;
+  copy.dstArray = array;
+  copy.WidthInBytes = 64;
+  copy.Height = 4;
+  copy.Depth = 2;
+  ASSERT_CUDA(cuMemcpy3D(&copy));
+  std::vector<std::uint8_t> row(24);
+  ASSERT_CUDA(cuMemcpyAtoH(row.data(), array, 40, 24));
+  EXPECT_TRUE(std::equal(row.begin(), row.end(), source.begin() + 40));
+  EXPECT_ERROR(cuMemcpyAtoH(row.data(), array, 48, 24), CUDA_ERROR_INVALID_VALUE);
+  copy.Depth = 3;
+  EXPECT_ERROR(cuMemcpy3D(&copy), CUDA_ERROR_INVALID_VALUE);
+  CUDA_ARRAY3D_DESCRIPTOR read{};
+  ASSERT_CUDA(cuArray3DGetDescriptor(&read, array));
+  EXPECT_EQ(read.Height, 4U);
+  ASSERT_CUDA(cuArrayDestroy(array));
+  EXPECT_ERROR(cuArrayDestroy(array), CUDA_ERROR_INVALID_HANDLE);
+}
+
 TEST_F(Memory, KnowsItsPointers) {
   const CUdeviceptr address = allocate(1000);
   void* host = pinned<char>(100);

@@ -42,6 +42,9 @@ CUresult load_data(CUlibrary* out, const void* image, CUjit_option* /*options*/,
   if (result == CUDA_SUCCESS) {
     result = describe(*library);
   }
+  if (result == CUDA_SUCCESS) {
+    result = place_managed(*library);
+  }
   // Where a context is current its instance is made at once, so that variables are placed in the
   // order in which libraries are loaded and not in that of first use.
   const bool has_context = entry.with_context() == CUDA_SUCCESS;
@@ -50,6 +53,7 @@ CUresult load_data(CUlibrary* out, const void* image, CUjit_option* /*options*/,
     result = instance_of(entry.context(), *library, &module);
   }
   if (result != CUDA_SUCCESS) {
+    forget_managed(*library);
     return result;
   }
   library->handle = runtime().libraries.add(library);
@@ -100,6 +104,7 @@ CUresult unload(CUlibrary handle) {
   for (const auto& module : instances) {
     forget_module(all, *module);
   }
+  forget_managed(*library);
   for (const auto& [name, kernel] : library->kernels) {
     all.kernels.remove(kernel->handle);
   }
@@ -200,15 +205,25 @@ CUresult get_global(CUdeviceptr* address, std::size_t* bytes, CUlibrary handle,
   return variable_of(*module, name, false, address, bytes);
 }
 
+// Needs no context: programs ask before they have one.
 CUresult get_managed(CUdeviceptr* address, std::size_t* bytes, CUlibrary handle,
                      const char* name) {
   Entry entry;
-  Module* module = nullptr;
-  if (const CUresult result = enter_instance(entry, handle, name, &module);
-      result != CUDA_SUCCESS) {
+  Library* library = nullptr;
+  if (const CUresult result = enter(entry, handle, name, &library); result != CUDA_SUCCESS) {
     return result;
   }
-  return variable_of(*module, name, true, address, bytes);
+  const auto found = library->managed.find(name);
+  if (found == library->managed.end()) {
+    return CUDA_ERROR_NOT_FOUND;
+  }
+  if (address != nullptr) {
+    *address = found->second.base;
+  }
+  if (bytes != nullptr) {
+    *bytes = found->second.bytes;
+  }
+  return CUDA_SUCCESS;
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ CUresult load_data(CUmodule* out, const void* image) {
     return result;
   }
   std::shared_ptr<Module> module;
-  const CUresult result = instantiate(entry.context(), texts, module);
+  const CUresult result = instantiate(entry.context(), texts, nullptr, module);
   if (result == CUDA_SUCCESS) {
     *out = as_handle<CUmodule>(module->handle);
   }

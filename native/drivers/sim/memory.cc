@@ -333,7 +333,8 @@ CUresult Memory::place(const Device& device, std::uint64_t context, std::uint64_
 void Memory::unplace(std::uint64_t base) {
   const auto it = blocks_.find(base);
   if (it != blocks_.end() && (it->second.kind == BlockKind::placed ||
-                              it->second.kind == BlockKind::constant)) {
+                              it->second.kind == BlockKind::constant ||
+                              it->second.kind == BlockKind::managed)) {
     forget(it);
   }
 }

@@ -27,11 +27,19 @@ CUresult code_of(code_images::ImageError error) noexcept {
   }
 }
 
-CUresult place_variables(Context& context, Module& module) {
+CUresult place_variables(Context& context, const Library* library, Module& module) {
   Memory& memory = *runtime().memory;
   ptx::Module& code = *module.code;
   const auto variables = code.variables();
   for (std::uint32_t i = 0; i < variables.size(); ++i) {
+    if (library != nullptr && variables[i].managed) {
+      const auto known = library->managed.find(variables[i].name);
+      if (known == library->managed.end()) {
+        return CUDA_ERROR_INVALID_IMAGE;
+      }
+      code.bind(i, known->second.base);
+      continue;
+    }
     const bool constant = variables[i].space == ptx::VariableSpace::constant;
     Block* block = nullptr;
     // A variable of no bytes still has an address that is its own.
@@ -50,6 +58,54 @@ CUresult place_variables(Context& context, Module& module) {
   return CUDA_SUCCESS;
 }
 
+CUresult parse(const std::vector<std::string>& texts, std::unique_ptr<ptx::Module>& code) {
+  ptx::Module::Loaded loaded;
+  if (texts.size() == 1) {
+    loaded = ptx::Module::load(texts.front());
+  } else {
+    const std::vector<std::string_view> views(texts.begin(), texts.end());
+    loaded = ptx::Module::link(views);
+  }
+  if (!loaded.module) {
+    std::fprintf(stderr, "phos sim: cannot load PTX: %s\n", loaded.diagnostic.message.c_str());
+    return static_cast<CUresult>(loaded.diagnostic.cuda_error);
+  }
+  code = std::move(loaded.module);
+  return CUDA_SUCCESS;
+}
+
+std::byte* bytes_of(const ManagedVariable& variable) noexcept {
+  return runtime().memory->space().resolve(variable.base, variable.bytes);
+}
+
+// Keeps the values of a library's managed variables and puts them back at its end.
+class ManagedValues {
+ public:
+  explicit ManagedValues(const Library* library) : library_(library) {
+    if (library_ != nullptr) {
+      for (const auto& [name, variable] : library_->managed) {
+        const std::byte* at = bytes_of(variable);
+        values_.emplace_back(at, at + variable.bytes);
+      }
+    }
+  }
+  ~ManagedValues() {
+    std::size_t next = 0;
+    if (library_ != nullptr) {
+      for (const auto& [name, variable] : library_->managed) {
+        const auto& value = values_[next++];
+        std::copy(value.begin(), value.end(), bytes_of(variable));
+      }
+    }
+  }
+  ManagedValues(const ManagedValues&) = delete;
+  ManagedValues& operator=(const ManagedValues&) = delete;
+
+ private:
+  const Library* library_;
+  std::vector<std::vector<std::byte>> values_;
+};
+
 }  // namespace
 
 CUresult read_texts(const void* image, std::vector<std::string>& texts) {
@@ -64,23 +120,17 @@ CUresult read_texts(const void* image, std::vector<std::string>& texts) {
 }
 
 CUresult instantiate(Context& context, const std::vector<std::string>& texts,
-                     std::shared_ptr<Module>& out) {
-  ptx::Module::Loaded loaded;
-  if (texts.size() == 1) {
-    loaded = ptx::Module::load(texts.front());
-  } else {
-    const std::vector<std::string_view> views(texts.begin(), texts.end());
-    loaded = ptx::Module::link(views);
-  }
-  if (!loaded.module) {
-    std::fprintf(stderr, "phos sim: cannot load PTX: %s\n", loaded.diagnostic.message.c_str());
-    return static_cast<CUresult>(loaded.diagnostic.cuda_error);
-  }
+                     const Library* library, std::shared_ptr<Module>& out) {
   auto module = std::make_shared<Module>();
   module->context = &context;
-  module->code = std::move(loaded.module);
-  CUresult result = place_variables(context, *module);
+  CUresult result = parse(texts, module->code);
+  if (result != CUDA_SUCCESS) {
+    return result;
+  }
+  result = place_variables(context, library, *module);
   if (result == CUDA_SUCCESS) {
+    // The program may have changed managed variables since the library was loaded.
+    const ManagedValues kept(library);
     const ptx::Diagnostic diagnostic = module->code->initialise(runtime().memory->space());
     result = static_cast<CUresult>(diagnostic.cuda_error);
     if (!diagnostic.ok()) {
@@ -97,10 +147,46 @@ CUresult instantiate(Context& context, const std::vector<std::string>& texts,
   return CUDA_SUCCESS;
 }
 
+CUresult place_managed(Library& library) {
+  const auto& variables = library.description.variables;
+  if (std::none_of(variables.begin(), variables.end(),
+                   [](const auto& variable) { return variable.managed; })) {
+    return CUDA_SUCCESS;
+  }
+  std::unique_ptr<ptx::Module> code;
+  if (const CUresult result = parse(library.texts, code); result != CUDA_SUCCESS) {
+    return result;
+  }
+  for (const ptx::VariableInfo& variable : code->variables()) {
+    if (!variable.managed) {
+      continue;
+    }
+    Block* block = nullptr;
+    const std::uint64_t bytes = std::max<std::uint64_t>(variable.bytes, 1);
+    const CUresult result = runtime().memory->allocate(*runtime().devices.front(), 0, bytes,
+                                                       BlockKind::managed, &block);
+    if (result != CUDA_SUCCESS) {
+      forget_managed(library);
+      return result;
+    }
+    const std::size_t given = std::min<std::size_t>(variable.initial.size(), bytes);
+    std::copy_n(variable.initial.begin(), given, block->host);
+    library.managed[variable.name] = {block->base, bytes};
+  }
+  return CUDA_SUCCESS;
+}
+
+void forget_managed(Library& library) {
+  for (const auto& [name, variable] : library.managed) {
+    runtime().memory->free(variable.base);
+  }
+  library.managed.clear();
+}
+
 CUresult instance_of(Context& context, Library& library, Module** module) {
   auto& instance = context.instances[&library];
   if (!instance) {
-    const CUresult result = instantiate(context, library.texts, instance);
+    const CUresult result = instantiate(context, library.texts, &library, instance);
     if (result != CUDA_SUCCESS) {
       context.instances.erase(&library);
       return result;

@@ -57,8 +57,15 @@ struct Kernel {
   FunctionSettings settings;
 };
 
+// A managed variable has one memory for all contexts, so it belongs to the library.
+struct ManagedVariable {
+  std::uint64_t base = 0;
+  std::uint64_t bytes = 0;
+};
+
 struct Library {
   std::uint64_t handle = 0;
+  std::unordered_map<std::string, ManagedVariable> managed;
   std::vector<std::string> texts;
   code_images::ModuleDescription description;  // not changed after loading
   std::unordered_map<std::string_view, const code_images::KernelDescription*> by_name;
@@ -67,9 +74,13 @@ struct Library {
 
 // Finds the PTX of an image. Errors: 1 null, 200 not an image, 209 no PTX (explained on stderr).
 CUresult read_texts(const void* image, std::vector<std::string>& texts);
-// Loads the texts into the context: parses, places variables, writes their initial values.
+// Loads the texts into the context: parses, places variables, writes their initial values. Managed
+// variables of a library (null: a plain module) keep the memory and the values that they have.
 CUresult instantiate(Context& context, const std::vector<std::string>& texts,
-                     std::shared_ptr<Module>& module);
+                     const Library* library, std::shared_ptr<Module>& module);
+// Gives the managed variables of a library memory and their initial values.
+CUresult place_managed(Library& library);
+void forget_managed(Library& library);
 // The instance of a library in a context, made on first use.
 CUresult instance_of(Context& context, Library& library, Module** module);
 

@@ -122,7 +122,7 @@ typename V::Bits change(std::byte* at, AtomOp op, typename V::Bits operand, bool
 
 template <class A>
 std::byte* place(Warp& w, const Instr& i, u32 lane, Space space, u32 bytes, bool& alone) {
-  const u64 address = u64{slot<A>(w, i.a)[lane]} + static_cast<u64>(i.imm);
+  const u64 address = static_cast<A>(slot<A>(w, i.a)[lane] + static_cast<u64>(i.imm));
   if (space == Space::shared) {
     alone = true;
     return reach_shared(w, i, lane, address, bytes, bytes);
@@ -206,7 +206,8 @@ void cp_async(Warp& w, const Instr& i, u32 mask) {
   each_active(mask, [&](u32 l) {
     const u32 count = i.c == kNoSlot ? bytes : slot<u32>(w, i.c)[l];
     const u32 copied = count < bytes ? count : bytes;
-    std::byte* to = reach_shared(w, i, l, u64{a[l]} + static_cast<u64>(i.imm), bytes, bytes);
+    std::byte* to = reach_shared(w, i, l, static_cast<A>(a[l] + static_cast<u64>(i.imm)), bytes,
+                                 bytes);
     std::byte buffer[16] = {};
     if (copied != 0) {
       const u64 from = b[l] + static_cast<u64>(static_cast<s64>(static_cast<s32>(i.e)));

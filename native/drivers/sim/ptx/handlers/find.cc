@@ -8,6 +8,7 @@ Handler find(const Key& key) {
   constexpr Handler (*topics[])(const Key&) = {
       find_integer, find_bits,    find_carry,  find_move,   find_compare, find_float, find_rounded,
       find_half,    find_approx,  find_convert, find_memory, find_atomic,  find_warp,  find_special,
+      find_matrix,
   };
   for (const auto topic : topics) {
     if (const Handler handler = topic(key)) {

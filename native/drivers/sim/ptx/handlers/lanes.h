@@ -166,5 +166,6 @@ Handler find_general_access(const Key& key);
 Handler find_atomic(const Key& key);
 Handler find_warp(const Key& key);
 Handler find_special(const Key& key);
+Handler find_matrix(const Key& key);
 
 }  // namespace phos::sim::ptx::PHOS_PTX_ISA

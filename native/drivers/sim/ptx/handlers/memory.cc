@@ -17,22 +17,28 @@ struct Shape {
   bool aligned;
 };
 
+// 32-bit addresses are taken as signed, since a register may lie below what the offset leads to.
+inline u64 wide(u64 address) { return address; }
+inline u64 wide(s32 address) { return static_cast<u64>(s64{address}); }
+
 template <class A, u32 Bytes>
 inline Shape shape_of(const A* a) {
+  using U = std::make_unsigned_t<A>;
   const A first = a[0];
-  A ramp = 0;
-  A same = 0;
+  U ramp = 0;
+  U same = 0;
 #pragma GCC ivdep
   for (u32 l = 0; l < kLanes; ++l) {
-    ramp |= static_cast<A>(a[l] ^ static_cast<A>(first + l * Bytes));
-    same |= static_cast<A>(a[l] ^ first);
+    ramp |= static_cast<U>(a[l]) ^ (static_cast<U>(first) + l * Bytes);
+    same |= static_cast<U>(a[l]) ^ static_cast<U>(first);
   }
   const bool aligned = (first & (Bytes - 1)) == 0;
   if (ramp == 0) {
-    return {first, static_cast<A>(first + (kLanes - 1) * Bytes), true, false, aligned};
+    const U last = static_cast<U>(first) + (kLanes - 1) * Bytes;
+    return {wide(first), wide(static_cast<A>(last)), true, false, aligned};
   }
   if (same == 0) {
-    return {first, first, false, true, aligned};
+    return {wide(first), wide(first), false, true, aligned};
   }
   A lo = first;
   A hi = first;
@@ -43,7 +49,7 @@ inline Shape shape_of(const A* a) {
     hi = a[l] > hi ? a[l] : hi;
     all |= a[l];
   }
-  return {lo, hi, false, false, (all & (Bytes - 1)) == 0};
+  return {wide(lo), wide(hi), false, false, (all & (Bytes - 1)) == 0};
 }
 
 // SAFETY: callers have checked that [lo, hi + Bytes) lies in one extent, or in shared memory, and
@@ -200,10 +206,10 @@ void access_shared(Warp& w, const Instr& i, u32 mask) {
   constexpr u32 kBytes = sizeof(M) * Count;
   R* regs[Count];
   places<R, Count>(w, i, regs);
-  const u32* a = slot<u32>(w, i.a);
+  const s32* a = slot<s32>(w, i.a);
   const auto offset = static_cast<u64>(i.imm);
   if (mask == kFullMask) [[likely]] {
-    const Shape shape = shape_of<u32, kBytes>(a);
+    const Shape shape = shape_of<s32, kBytes>(a);
     const u64 lo = shape.lo + offset;
     const u64 end = shape.hi + offset + kBytes;
     if (shape.aligned && (offset & (kBytes - 1)) == 0 && lo < end && end <= w.shared_bytes)
@@ -218,7 +224,7 @@ void access_shared(Warp& w, const Instr& i, u32 mask) {
     }
   }
   each_active(mask, [&](u32 l) {
-    std::byte* at = reach_shared(w, i, l, u64{a[l]} + offset, kBytes, kBytes);
+    std::byte* at = reach_shared(w, i, l, static_cast<u32>(wide(a[l]) + offset), kBytes, kBytes);
     if constexpr (Store) {
       store_lane<M, R, Count>(regs, at, l);
     } else {

@@ -39,8 +39,10 @@ void access(Warp& w, const Instr& i, u32 mask) {
       // SAFETY: lowering has checked that the access stays inside of the parameter.
       at = w.frame + i.a + u64{l} * i.b + i.imm;
     } else {
-      const u64 base = spec.wide_address ? slot<u64>(w, i.a)[l] : u64{slot<u32>(w, i.a)[l]};
-      at = reach_any(w, i, l, base + static_cast<u64>(i.imm), total, spec.space,
+      const auto offset = static_cast<u64>(i.imm);
+      const u64 address = spec.wide_address ? slot<u64>(w, i.a)[l] + offset
+                                            : static_cast<u32>(slot<u32>(w, i.a)[l] + offset);
+      at = reach_any(w, i, l, address, total, spec.space,
                      Store ? Access::store : Access::load);
     }
     std::byte whole[64];

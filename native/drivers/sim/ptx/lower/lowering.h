@@ -167,6 +167,7 @@ bool lower_warp(Lowering& l);
 bool lower_control(Lowering& l);
 bool lower_call(Lowering& l);
 bool lower_special(Lowering& l);
+bool lower_matrix(Lowering& l);
 
 // Parses, lays out and lowers a module. Throws Refusal.
 std::unique_ptr<Program> build_program(std::span<const std::string_view> texts);

@@ -173,6 +173,7 @@ bool make_ring(AttachFailure* failure) noexcept {
                                   static_cast<std::uint32_t>(getpid()));
   g_process.producer.open(g_process.ring, g_agent.geometry);
   g_process.replies.open(g_process.ring, g_agent.geometry);
+  if (g_process.shared_slot == kNoReply) g_process.shared_slot = g_process.replies.claim();
   return true;
 }
 

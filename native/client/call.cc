@@ -9,12 +9,29 @@ constinit Process g_process;
 
 namespace {
 
-// Threads beyond kReplySlots take a slot for one call only and wait for one to be free.
-std::uint32_t borrow_slot(ThreadState& thread) noexcept {
-  if (thread.reply_slot != kNoReply) return thread.reply_slot;
-  thread.reply_slot = g_process.replies.claim();
-  return thread.reply_slot;
-}
+// Each thread keeps a reply slot until it ends. Threads that find none left share one, which a
+// thread holds from its request to its reply.
+class BorrowedSlot {
+ public:
+  explicit BorrowedSlot(ThreadState& thread) noexcept {
+    if (thread.reply_slot == kNoReply) thread.reply_slot = g_process.replies.claim();
+    slot_ = thread.reply_slot;
+    shared_ = slot_ == kNoReply;
+    if (!shared_) return;
+    g_process.shared_slot_lock.lock();
+    slot_ = g_process.shared_slot;
+  }
+  ~BorrowedSlot() {
+    if (shared_) g_process.shared_slot_lock.unlock();
+  }
+  BorrowedSlot(const BorrowedSlot&) = delete;
+  BorrowedSlot& operator=(const BorrowedSlot&) = delete;
+  std::uint32_t index() const noexcept { return slot_; }
+
+ private:
+  std::uint32_t slot_ = kNoReply;
+  bool shared_ = false;
+};
 
 CUresult invalid(HandleType type) noexcept {
   return type == HandleType::context ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
@@ -109,14 +126,8 @@ CUresult send_sync(CallId call, const void* fixed, std::size_t fixed_bytes,
                    std::span<const Blob> blobs, void* reply, std::size_t reply_bytes,
                    std::span<OutBlob> out) noexcept {
   if (!has_ring()) return CUDA_ERROR_NOT_INITIALIZED;
-  ThreadState& thread = this_thread();
-  std::uint32_t slot = borrow_slot(thread);
-  while (slot == kNoReply) {
-    ring::futex_wait(g_process.ring->poison, 0, ring::kSliceNs, ring::Scope::shared);
-    slot = borrow_slot(thread);
-    const std::uint32_t poison = g_process.ring->poison.load();
-    if (poison != 0) return static_cast<CUresult>(poison);
-  }
+  const BorrowedSlot borrowed(this_thread());
+  const std::uint32_t slot = borrowed.index();
   ring::RecordFields fields;
   fields.op = static_cast<std::uint16_t>(call);
   fields.flags = kRecordSync;

@@ -19,6 +19,7 @@ void after_in_child() {
   unlock_agent();
   drop_agent_in_child();
   g_process.producer.close();
+  g_process.shared_slot_lock.reset();
   g_process.ring = nullptr;
   reset_staging_in_child();
   t_state = nullptr;

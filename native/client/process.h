@@ -39,6 +39,8 @@ struct Process {
   RingHeader* ring = nullptr;
   ring::Producer producer;
   ring::ReplyTable replies;
+  ring::FutexLock shared_slot_lock;
+  std::uint32_t shared_slot = kNoReply;
   int driver_version = 13000;
   int device_count = 0;
   DeviceFacts devices[kMaxDevices]{};

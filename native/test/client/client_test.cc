@@ -120,7 +120,8 @@ INSTANTIATE_TEST_SUITE_P(Probe, Scenario,
                          testing::Values("context", "device", "memory", "copies", "shapes",
                                          "host_memory", "streams", "errors", "launch",
                                          "launch_errors", "capture", "host_functions", "threads",
-                                         "fork", "fork_before", "lookup", "per_thread", "pools"),
+                                         "fork", "fork_before", "lookup", "per_thread", "pools",
+                                         "crowd"),
                          [](const auto& info) { return std::string(info.param); });
 
 // Ordinary nvcc output, with cudart inside it and beside it: the handshake, the private tables, and

@@ -15,7 +15,7 @@ static const struct {
     {"capture", test_capture},       {"host_functions", test_host_functions},
     {"threads", test_threads},       {"fork", test_fork},
     {"fork_before", test_fork_before}, {"lookup", test_lookup},
-    {"per_thread", test_per_thread}, {"pools", test_pools},
+    {"per_thread", test_per_thread}, {"pools", test_pools},             {"crowd", test_crowd},
     {"wait_for_death", test_wait_for_death},
 };
 

@@ -50,4 +50,5 @@ void test_fork_before(void);
 void test_lookup(void);
 void test_per_thread(void);
 void test_pools(void);
+void test_crowd(void);
 void test_wait_for_death(void);

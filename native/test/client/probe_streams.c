@@ -122,6 +122,34 @@ void test_threads(void) {
   for (int i = 0; i < 8; ++i) pthread_join(threads[i], NULL);
 }
 
+static pthread_barrier_t g_barrier;
+
+/* More threads than reply slots, all alive at once. */
+static void *crowd_main(void *argument) {
+  (void)argument;
+  CUcontext context = NULL;
+  OK(cuDevicePrimaryCtxRetain(&context, 0));
+  OK(cuCtxSetCurrent(context));
+  OK(cuStreamQuery(NULL));
+  pthread_barrier_wait(&g_barrier);
+  OK(cuStreamSynchronize(NULL));
+  return NULL;
+}
+
+void test_crowd(void) {
+  enum { kThreads = 600 };
+  static pthread_t threads[kThreads];
+  pthread_attr_t attributes;
+  begin();
+  pthread_barrier_init(&g_barrier, NULL, kThreads);
+  pthread_attr_init(&attributes);
+  pthread_attr_setstacksize(&attributes, 128 << 10);
+  for (int i = 0; i < kThreads; ++i) {
+    CHECK(pthread_create(&threads[i], &attributes, crowd_main, NULL) == 0);
+  }
+  for (int i = 0; i < kThreads; ++i) pthread_join(threads[i], NULL);
+}
+
 static void *per_thread_main(void *argument) {
   const CUdeviceptr memory = *(CUdeviceptr *)argument;
   CUcontext context = NULL;

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "executor/fault.h"
+#include "executor/window.h"
 
 namespace phos::executor {
 
@@ -24,20 +25,20 @@ DeviceMemory::DeviceMemory(const DriverTable& driver, CUdevice device, std::uint
       device_(device),
       base_(base),
       limit_(limit),
-      window_(base, kDeviceWindowBytes) {}
+      window_(base, device_window_bytes()) {}
 
 DeviceMemory::~DeviceMemory() {
   release_all();
-  if (reserved_) driver_.cuMemAddressFree(base_, kDeviceWindowBytes);
+  if (reserved_) driver_.cuMemAddressFree(base_, device_window_bytes());
 }
 
 CUresult DeviceMemory::reserve() {
   CUdeviceptr given = 0;
   const CUresult result =
-      driver_.cuMemAddressReserve(&given, kDeviceWindowBytes, kChunkBytes, base_, 0);
+      driver_.cuMemAddressReserve(&given, device_window_bytes(), kChunkBytes, base_, 0);
   if (result != CUDA_SUCCESS) return result;
   if (given != base_) {
-    driver_.cuMemAddressFree(given, kDeviceWindowBytes);
+    driver_.cuMemAddressFree(given, device_window_bytes());
     return CUDA_ERROR_INVALID_VALUE;
   }
   reserved_ = true;
@@ -125,7 +126,7 @@ CUresult DeviceMemory::allocate_small(std::uint64_t bytes, std::uint64_t* addres
 
 CUresult DeviceMemory::allocate_large(std::uint64_t bytes, std::uint64_t* address) {
   const std::uint64_t taken = round_up(bytes, kChunkBytes);
-  if (taken < bytes || taken > kDeviceWindowBytes) return CUDA_ERROR_OUT_OF_MEMORY;
+  if (taken < bytes || taken > device_window_bytes()) return CUDA_ERROR_OUT_OF_MEMORY;
   const auto place = window_.take(taken, kChunkBytes);
   if (!place) return CUDA_ERROR_OUT_OF_MEMORY;
   const CUresult result = take_granules(*place, taken);
@@ -261,7 +262,7 @@ void DeviceMemory::release_all() {
   live_.clear();
   retired_.clear();
   used_ = 0;
-  window_ = RangeMap(base_, kDeviceWindowBytes);
+  window_ = RangeMap(base_, device_window_bytes());
 }
 
 }  // namespace phos::executor

@@ -7,14 +7,15 @@
 #include "executor/host_arenas.h"
 #include "executor/pinned_pool.h"
 #include "executor/waits.h"
+#include "executor/window.h"
 #include "gen/executor_handlers.h"
 
 namespace phos::executor {
 
 Place place_of(Session& session, std::uint64_t address, std::uint64_t bytes) {
   const std::uint64_t base = session.memory().base();
-  if (address >= base && address - base < kDeviceWindowBytes) {
-    return bytes <= kDeviceWindowBytes - (address - base) ? Place::device : Place::nowhere;
+  if (address >= base && address - base < device_window_bytes()) {
+    return bytes <= device_window_bytes() - (address - base) ? Place::device : Place::nowhere;
   }
   if (session.arenas().contains(address, bytes)) return Place::arena;
   // What the driver placed itself: variables of modules, memory of pools.

@@ -29,8 +29,8 @@ bool cannot_shrink(int fd, std::uint64_t bytes) noexcept {
 CUresult HostArenas::add(const ArenaFacts& facts, int fd) {
   const std::uint64_t base = arena_window_base();
   const std::uint64_t offset = facts.address - base;
-  const bool inside = facts.address >= base && offset < kArenaWindowBytes && facts.bytes != 0 &&
-                      facts.bytes <= kArenaWindowBytes - offset;
+  const bool inside = facts.address >= base && offset < arena_window_bytes() && facts.bytes != 0 &&
+                      facts.bytes <= arena_window_bytes() - offset;
   const bool aligned = facts.address % 4096 == 0 && facts.bytes % 4096 == 0;
   if (!inside || !aligned || !cannot_shrink(fd, facts.bytes)) {
     ::close(fd);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "executor/snapshot.h"
+#include "executor/window.h"
 
 #include "gen/call_ids.h"
 
@@ -113,8 +114,8 @@ Snapshot decode_objects(ByteReader& in) {
     allocation.address = in.get<std::uint64_t>();
     allocation.bytes = in.get<std::uint64_t>();
     const std::uint64_t offset = allocation.address - facts.window_base;
-    if (allocation.bytes == 0 || offset >= kDeviceWindowBytes ||
-        allocation.bytes > kDeviceWindowBytes - offset) {
+    if (allocation.bytes == 0 || offset >= device_window_bytes() ||
+        allocation.bytes > device_window_bytes() - offset) {
       in.invalid("an allocation outside the device window");
     }
     snapshot.allocations.push_back(allocation);

@@ -19,4 +19,12 @@ constexpr std::uint64_t arena_window_base() noexcept {
   return kThreadSanitizer ? kArenaWindowBaseTsan : kArenaWindowBase;
 }
 
+// ThreadSanitizer's own shadow begins at 0x8000000000, so both windows are smaller there.
+constexpr std::uint64_t device_window_bytes() noexcept {
+  return kThreadSanitizer ? 0x4000000000 : kDeviceWindowBytes;
+}
+constexpr std::uint64_t arena_window_bytes() noexcept {
+  return kThreadSanitizer ? 0x1000000000 : kArenaWindowBytes;
+}
+
 }  // namespace phos::executor

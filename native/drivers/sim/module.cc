@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <sstream>
 
 #include "drivers/sim/memory.h"
 #include "drivers/sim/runtime.h"
@@ -58,14 +59,28 @@ CUresult place_variables(Context& context, const Library* library, Module& modul
   return CUDA_SUCCESS;
 }
 
-CUresult parse(const std::vector<std::string>& texts, std::unique_ptr<ptx::Module>& code) {
-  ptx::Module::Loaded loaded;
-  if (texts.size() == 1) {
-    loaded = ptx::Module::load(texts.front());
-  } else {
-    const std::vector<std::string_view> views(texts.begin(), texts.end());
-    loaded = ptx::Module::link(views);
+// Units of one -rdc program as one text: what one declares .extern another defines, and names are
+// unique because nvcc makes them so. The directives that open a module may stand there only once.
+std::string join(const std::vector<std::string>& texts) {
+  std::string joined = texts.front();
+  for (std::size_t i = 1; i < texts.size(); ++i) {
+    std::istringstream lines(texts[i]);
+    for (std::string line; std::getline(lines, line);) {
+      const std::size_t start = std::min(line.find_first_not_of(" \t"), line.size());
+      const std::string_view word = std::string_view(line).substr(start);
+      if (!word.starts_with(".version") && !word.starts_with(".target") &&
+          !word.starts_with(".address_size")) {
+        joined += '\n';
+        joined += line;
+      }
+    }
   }
+  return joined;
+}
+
+CUresult parse(const std::vector<std::string>& texts, std::unique_ptr<ptx::Module>& code) {
+  ptx::Module::Loaded loaded =
+      texts.size() == 1 ? ptx::Module::load(texts.front()) : ptx::Module::load(join(texts));
   if (!loaded.module) {
     std::fprintf(stderr, "phos sim: cannot load PTX: %s\n", loaded.diagnostic.message.c_str());
     return static_cast<CUresult>(loaded.diagnostic.cuda_error);

@@ -8,12 +8,15 @@
 namespace phos::sim::ptx::PHOS_PTX_ISA {
 namespace {
 
-// Where the addresses of all lanes lie.
+enum class Pattern : u8 { scattered, consecutive, uniform };
+
+// Where the addresses of all lanes lie. Halves of a warp are told apart, since blocks of 16 by 16
+// threads have two rows in a warp.
 struct Shape {
-  u64 lo;         // lowest address
-  u64 hi;         // highest address
-  bool consecutive;
-  bool uniform;
+  u64 lo;  // lowest address
+  u64 hi;  // highest address
+  Pattern whole;
+  Pattern half[2];
   bool aligned;
 };
 
@@ -21,35 +24,50 @@ struct Shape {
 inline u64 wide(u64 address) { return address; }
 inline u64 wide(s32 address) { return static_cast<u64>(s64{address}); }
 
+inline constexpr u32 kHalf = kLanes / 2;
+
 template <class A, u32 Bytes>
-inline Shape shape_of(const A* a) {
+inline Pattern pattern_of(const A* a) {
   using U = std::make_unsigned_t<A>;
-  const A first = a[0];
+  const auto first = static_cast<U>(a[0]);
   U ramp = 0;
   U same = 0;
 #pragma GCC ivdep
-  for (u32 l = 0; l < kLanes; ++l) {
-    ramp |= static_cast<U>(a[l]) ^ (static_cast<U>(first) + l * Bytes);
-    same |= static_cast<U>(a[l]) ^ static_cast<U>(first);
+  for (u32 l = 0; l < kHalf; ++l) {
+    ramp |= static_cast<U>(a[l]) ^ (first + l * Bytes);
+    same |= static_cast<U>(a[l]) ^ first;
   }
-  const bool aligned = (first & (Bytes - 1)) == 0;
-  if (ramp == 0) {
-    const U last = static_cast<U>(first) + (kLanes - 1) * Bytes;
-    return {wide(first), wide(static_cast<A>(last)), true, false, aligned};
+  return ramp == 0 ? Pattern::consecutive : same == 0 ? Pattern::uniform : Pattern::scattered;
+}
+
+template <class A, u32 Bytes>
+inline Shape shape_of(const A* a) {
+  using U = std::make_unsigned_t<A>;
+  const Pattern low = pattern_of<A, Bytes>(a);
+  const Pattern high = pattern_of<A, Bytes>(a + kHalf);
+  if (low != Pattern::scattered && high != Pattern::scattered) {
+    const A starts[2] = {a[0], a[kHalf]};
+    const A ends[2] = {a[kHalf - 1], a[kLanes - 1]};
+    const bool follows = static_cast<U>(starts[1]) ==
+                         static_cast<U>(static_cast<U>(starts[0]) + kHalf * Bytes);
+    const Pattern whole = low != high ? Pattern::scattered
+                          : low == Pattern::consecutive && follows ? Pattern::consecutive
+                          : low == Pattern::uniform && starts[0] == starts[1]
+                              ? Pattern::uniform : Pattern::scattered;
+    return {wide(starts[0] < starts[1] ? starts[0] : starts[1]),
+            wide(ends[0] > ends[1] ? ends[0] : ends[1]), whole, {low, high},
+            ((starts[0] | starts[1]) & (Bytes - 1)) == 0};
   }
-  if (same == 0) {
-    return {wide(first), wide(first), false, true, aligned};
-  }
-  A lo = first;
-  A hi = first;
-  A all = first;
+  A lo = a[0];
+  A hi = a[0];
+  A all = a[0];
 #pragma GCC ivdep
   for (u32 l = 0; l < kLanes; ++l) {
     lo = a[l] < lo ? a[l] : lo;
     hi = a[l] > hi ? a[l] : hi;
     all |= a[l];
   }
-  return {wide(lo), wide(hi), false, false, (all & (Bytes - 1)) == 0};
+  return {wide(lo), wide(hi), Pattern::scattered, {low, high}, (all & (Bytes - 1)) == 0};
 }
 
 // SAFETY: callers have checked that [lo, hi + Bytes) lies in one extent, or in shared memory, and
@@ -74,35 +92,53 @@ inline void places(Warp& w, const Instr& i, R** out) {
   }
 }
 
-template <class M, class R, u32 Count, class A>
-inline void load_all(R** d, const std::byte* base, const A* a, const Shape& shape) {
-  if constexpr (Count == 1 && std::is_same_v<M, R>) {
-    if (shape.consecutive) {
-      __builtin_memcpy(d[0], base + a[0], kLanes * sizeof(M));
+// Sixteen lanes of one register.
+template <class M, class R, class A>
+inline void load_half(R* d, const std::byte* base, const A* a, Pattern pattern) {
+  if constexpr (std::is_same_v<M, R>) {
+    if (pattern == Pattern::consecutive) {
+      __builtin_memcpy(d, base + a[0], kHalf * sizeof(M));
       return;
     }
   }
-  if (shape.uniform) {
-    for (u32 k = 0; k < Count; ++k) {
-      if (d[k] != nullptr) {
-        const R value = static_cast<R>(read<M>(base + a[0] + k * sizeof(M)));
-        for (u32 l = 0; l < kLanes; ++l) {
-          d[k][l] = value;
-        }
-      }
+  if (pattern == Pattern::uniform) {
+    const R value = static_cast<R>(read<M>(base + a[0]));
+    for (u32 l = 0; l < kHalf; ++l) {
+      d[l] = value;
     }
     return;
   }
+  for (u32 l = 0; l < kHalf; ++l) {
+    d[l] = static_cast<R>(read<M>(base + a[l]));
+  }
+}
+
+template <class M, class R, u32 Count, class A>
+inline void load_all(R** d, const std::byte* base, const A* a, const Shape& shape) {
   if constexpr (Count == 1) {
-    for (u32 l = 0; l < kLanes; ++l) {
-      d[0][l] = static_cast<R>(read<M>(base + a[l]));
+    if constexpr (std::is_same_v<M, R>) {
+      if (shape.whole == Pattern::consecutive) {
+        __builtin_memcpy(d[0], base + a[0], kLanes * sizeof(M));
+        return;
+      }
     }
+    load_half<M>(d[0], base, a, shape.half[0]);
+    load_half<M>(d[0] + kHalf, base, a + kHalf, shape.half[1]);
   } else {
     // The address register may be one of those written, so all is read first.
     R values[Count][kLanes];
-    for (u32 l = 0; l < kLanes; ++l) {
+    if (shape.whole == Pattern::uniform) {
       for (u32 k = 0; k < Count; ++k) {
-        values[k][l] = static_cast<R>(read<M>(base + a[l] + k * sizeof(M)));
+        const R value = static_cast<R>(read<M>(base + a[0] + k * sizeof(M)));
+        for (u32 l = 0; l < kLanes; ++l) {
+          values[k][l] = value;
+        }
+      }
+    } else {
+      for (u32 l = 0; l < kLanes; ++l) {
+        for (u32 k = 0; k < Count; ++k) {
+          values[k][l] = static_cast<R>(read<M>(base + a[l] + k * sizeof(M)));
+        }
       }
     }
     for (u32 k = 0; k < Count; ++k) {
@@ -129,7 +165,7 @@ inline void load_lane(R** d, const std::byte* at, u32 lane) {
 template <class M, class R, u32 Count, class A>
 inline void store_all(R** s, std::byte* base, const A* a, const Shape& shape) {
   if constexpr (Count == 1 && std::is_same_v<M, R>) {
-    if (shape.consecutive) {
+    if (shape.whole == Pattern::consecutive) {
       __builtin_memcpy(base + a[0], s[0], kLanes * sizeof(M));
       return;
     }

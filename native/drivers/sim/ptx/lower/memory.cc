@@ -83,6 +83,12 @@ Registers registers_of(Lowering& l, const text::Operand& value, const Shape& sha
                             : elements[k].kind == OperandKind::sink
                                   ? kNoSlot : l.source(elements[k], result.type);
   }
+  if (count == 1 && result.slots[0] == kNoSlot) {
+    if (!loads) {
+      l.refuse("a value is expected");
+    }
+    result.slots[0] = l.temporary(bytes);  // a load into nothing still reads
+  }
   return result;
 }
 

@@ -155,7 +155,7 @@ Runner::Next Runner::do_call(Warp& warp, Cursor& cursor, const Instr& instr, std
   // What a call takes of the stack even without local variables, so that endless recursion ends.
   frame->local_top += 32;
   provide_local_memory(warp, &instr, first, frame->local_top);
-  set_specials(warp, *frame, false);
+  set_specials(warp, *frame, Change::all);
   frame->site = &site;
   frame->return_pc = cursor.pc + 1;
   frame->references = 1;  // the cursor's; its reference to the caller becomes the frame's

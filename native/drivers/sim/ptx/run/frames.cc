@@ -11,9 +11,20 @@
 namespace phos::sim::ptx {
 namespace {
 
+// Of a fixed size, so that the compiler makes wide stores of it: every block sets some of these.
+template <class T>
+void fill_with(std::byte* at, T value) {
+  T lanes[kLanes];
+  std::fill(std::begin(lanes), std::end(lanes), value);
+  std::memcpy(at, lanes, sizeof lanes);
+}
+
 void fill_lanes(std::byte* at, std::uint32_t bytes, std::uint64_t value) {
-  for (std::uint32_t lane = 0; lane < kLanes; ++lane) {
-    std::memcpy(at + lane * bytes, &value, bytes);
+  switch (bytes) {
+    case 1: fill_with(at, static_cast<std::uint8_t>(value)); break;
+    case 2: fill_with(at, static_cast<std::uint16_t>(value)); break;
+    case 4: fill_with(at, static_cast<std::uint32_t>(value)); break;
+    default: fill_with(at, value); break;
   }
 }
 
@@ -95,13 +106,15 @@ std::uint64_t Runner::special_value(const Warp& warp, Special special, std::uint
   return 0;
 }
 
-void Runner::set_specials(const Warp& warp, Frame& frame, bool block_only) {
+void Runner::set_specials(const Warp& warp, Frame& frame, Change change) {
   for (const SpecialSlot& slot : frame.function->specials) {
-    if (block_only && !differs_between_blocks(slot.special)) {
+    const bool by_lane = differs_between_lanes(slot.special);
+    const bool by_block = differs_between_blocks(slot.special);
+    if ((change == Change::block && !by_block) || (change == Change::launch && by_lane)) {
       continue;
     }
     std::byte* at = frame.registers + slot.slot;
-    if (!differs_between_lanes(slot.special)) {
+    if (!by_lane) {
       fill_lanes(at, slot.bytes, special_value(warp, slot.special, 0));
       continue;
     }

@@ -63,7 +63,7 @@ void Runner::begin(AddressSpace& memory, Services& services, const LaunchConfig&
   }
   for (const auto& block : spare_) {
     for (Warp& warp : block->warps) {
-      set_specials(warp, *warp.root, false);
+      set_specials(warp, *warp.root, Change::launch);
       set_parameters(*warp.root);
     }
   }
@@ -97,7 +97,7 @@ std::unique_ptr<Block> Runner::make_block() {
     warp.runner = this;
     warp.block = block.get();
     warp.root = acquire(warp, kernel_index_, nullptr);
-    set_specials(warp, *warp.root, false);
+    set_specials(warp, *warp.root, Change::all);
     set_parameters(*warp.root);
   }
   return block;
@@ -131,7 +131,7 @@ void Runner::start_block(Block& block, std::uint64_t linear) {
     warp.live = lanes == kLanes ? kFullMask : (1U << lanes) - 1;
     warp.starved = warp.polls = warp.carry = 0;
     warp.fragments.clear();
-    set_specials(warp, *warp.root, true);
+    set_specials(warp, *warp.root, Change::block);
     warp.root->local_top = kernel_.local_bytes;
     warp.root->references = 1;
     warp.fragments.push_back({.mask = warp.live, .pc = 0, .frame = warp.root});

@@ -86,7 +86,9 @@ class Runner {
   // frames.cc
   Frame* acquire(Warp& warp, std::uint32_t function, Frame* parent);
   void release(Warp& warp, Frame* frame);
-  void set_specials(const Warp& warp, Frame& frame, bool block_only);
+  // What a special register may differ in from when the frame was last set.
+  enum class Change : std::uint8_t { all, launch, block };
+  void set_specials(const Warp& warp, Frame& frame, Change change);
   void set_parameters(Frame& frame);
   void set_local_addresses(Frame& frame);
   std::uint64_t special_value(const Warp& warp, Special special, std::uint32_t lane) const;

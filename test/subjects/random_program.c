@@ -4,9 +4,10 @@
  * one for all that it read back, and those lines depend on the arguments alone, so that a run with
  * a checkpoint in the middle can be compared with one without.
  *
- *   random_program PTX SEED OPERATIONS MICROSECONDS [GATE]
+ *   random_program PTX SEED OPERATIONS MICROSECONDS [GATE [reload]]
  *
  * MICROSECONDS is the pause after each operation; before its last lines it waits for the file GATE.
+ * With `reload` it also unloads its module and loads it again now and then.
  * Every buffer has an event: whoever uses it next, on whatever stream, waits for it first.
  */
 #include <string.h>
@@ -34,6 +35,7 @@ typedef struct {
   uint32_t *pinned; /* max_words words that the device can reach */
   CUevent pinned_used;
   uint32_t *pageable; /* the same without that */
+  int reloads;
 } program;
 
 static uint32_t draw(program *p, uint32_t below) {
@@ -198,7 +200,7 @@ static void do_one(program *p) {
   else if (what < 86) copy_out(p);
   else if (what < 94) free_one(p);
   else if (what < 98) renew_stream(p);
-  else load_module(p);
+  else if (p->reloads) load_module(p);
 }
 
 static void open_device(program *p, const char *ptx) {
@@ -237,6 +239,7 @@ int main(int argc, char **argv) {
   p->random = strtoull(argv[2], NULL, 10) * 2 + 1;
   const long operations = atol(argv[3]);
   const useconds_t pause = (useconds_t)atol(argv[4]);
+  p->reloads = argc > 6;
   open_device(p, argv[1]);
   for (long i = 0; i < operations; ++i) {
     do_one(p);

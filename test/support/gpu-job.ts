@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A CUDA program under a phos of the test's own: started, dumped and restored through the command
 // line only, as a user would.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildDir, type Ended, PrivatePhos, type Started } from '../../scripts/lib/private-phos.ts';
 import { waitUntil } from '../../src/host/wait.ts';
@@ -160,8 +160,15 @@ export class GpuBench {
   }
 
   /** Ends phosd and all its programs; everything of this test is gone afterwards. */
-  close(): Promise<void> {
-    return this.phos.close();
+  async close(): Promise<void> {
+    // A test that failed may have left its program running; 9 means that there is no phosd.
+    const stopping = this.phos.command(['stop', '--force'], { timeoutMs: STEP_MS });
+    try {
+      const { code, stderr } = await stopping.ended;
+      if (code !== 0 && code !== 9) throw new Error(`phos stop ended with ${code}: ${stderr}`);
+    } finally {
+      rmSync(this.phos.folder, { recursive: true, force: true });
+    }
   }
 }
 

@@ -180,9 +180,7 @@ TEST(PtxModule, EndlessRecursionFillsTheStack) {
   EXPECT_EQ(fault.function, "f");
 }
 
-TEST(PtxModule, PrintAssertMallocAndFree) {
-  Device device;
-  ASSERT_TRUE(device.load(std::string(kHeader) + R"(
+constexpr std::string_view kProvided = R"(
 .extern .func (.param .b32 r) vprintf(.param .b64 f, .param .b64 a);
 .extern .func (.param .b64 r) malloc(.param .b64 n);
 .extern .func free(.param .b64 p);
@@ -241,7 +239,11 @@ TEST(PtxModule, PrintAssertMallocAndFree) {
   }
   ret;
 }
-)"));
+)";
+
+TEST(PtxModule, PrintAssertMallocAndFree) {
+  Device device;
+  ASSERT_TRUE(device.load(std::string(kHeader) + std::string(kProvided)));
   Fault fault = device.run("k", {1, 1, 1}, {2, 1, 1}, Arguments(0U));
   ASSERT_EQ(fault.cuda_error, 0) << fault.text();
   EXPECT_EQ(device.sink.printed, "-7 abc 3.25 123456789abcdef\n-7 abc 3.25 123456789abcdef\n");

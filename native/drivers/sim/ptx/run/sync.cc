@@ -179,8 +179,56 @@ bool Runner::complete_warp_sync(Warp& warp, std::uint32_t members, const Instr& 
   return true;
 }
 
+namespace {
+
+// Room for four registers of 64 bits, in the order a, b, c, d, and a predicate.
+constexpr std::uint32_t kPlaces[] = {0, 256, 512, 768, 1024};
+
+void move_lanes(std::byte* to, const std::byte* from, std::uint32_t bytes, std::uint32_t lanes) {
+  for (; lanes != 0; lanes &= lanes - 1) {
+    const auto lane = static_cast<std::uint32_t>(__builtin_ctz(lanes));
+    std::memcpy(to + lane * bytes, from + lane * bytes, bytes);
+  }
+}
+
+void move_predicate(std::byte* to, std::uint32_t to_slot, std::uint32_t bits,
+                    std::uint32_t lanes) {
+  set_word(to, to_slot, 0, (word(to, to_slot, 0) & ~lanes) | (bits & lanes));
+}
+
+void gather(const Fragment& f, std::byte* scratch) {
+  const std::byte* registers = f.frame->registers;
+  const std::uint32_t sources[] = {f.at->a, f.at->b, f.at->c};
+  for (std::size_t k = 0; k < 3; ++k) {
+    if (sources[k] == kNoSlot) {
+      continue;
+    }
+    if (k == 0 && (f.at->flags & kPredicateA) != 0) {
+      const std::uint32_t bits = word(registers, sources[k], 0);
+      move_predicate(scratch, kPlaces[k], (f.at->flags & kNegateA) != 0 ? ~bits : bits, f.mask);
+    } else {
+      const std::uint32_t bytes = k == 0 && (f.at->flags & kWideA) != 0 ? 8 : 4;
+      move_lanes(scratch + kPlaces[k], registers + sources[k], bytes, f.mask);
+    }
+  }
+}
+
+void spread(const Fragment& f, const std::byte* scratch) {
+  std::byte* registers = f.frame->registers;
+  if (f.at->d != kNoSlot && (f.at->flags & kPredicateD) != 0) {
+    move_predicate(registers, f.at->d, word(scratch, kPlaces[3], 0), f.mask);
+  } else if (f.at->d != kNoSlot) {
+    move_lanes(registers + f.at->d, scratch + kPlaces[3], 4, f.mask);
+  }
+  if (f.at->d2 != kNoSlot) {
+    move_predicate(registers, f.at->d2, word(scratch, kPlaces[4], 0), f.mask);
+  }
+}
+
+}  // namespace
+
 // Members that wait at different places each have their own operands: these are brought together
-// in a copy of the first one's frame, and the results are taken back.
+// in a frame made up for it, and the results are taken back.
 void Runner::run_gathered(Warp& warp, const std::vector<Fragment>& group, std::uint32_t mask) {
   std::byte* const before = warp.frame;
   Frame* const current = warp.current;
@@ -193,59 +241,24 @@ void Runner::run_gathered(Warp& warp, const std::vector<Fragment>& group, std::u
     warp.frame = warp.current->registers;
     first.run(warp, first, mask);
   } else {
-    // Room for four registers of 64 bits and two predicates, in the order a, b, c, d, p.
     alignas(64) std::byte scratch[5 * 256] = {};
-    Instr gathered = first;
-    const std::uint32_t places[] = {0, 256, 512, 768};
-    const auto move_lanes = [](std::byte* to, const std::byte* from, std::uint32_t lanes) {
-      for (; lanes != 0; lanes &= lanes - 1) {
-        const auto lane = static_cast<std::uint32_t>(__builtin_ctz(lanes));
-        std::memcpy(to + 4 * lane, from + 4 * lane, 4);
-      }
-    };
     for (const Fragment& f : group) {
-      const std::uint32_t sources[] = {f.at->a, f.at->b, f.at->c};
-      for (std::size_t k = 0; k < 3; ++k) {
-        if (sources[k] == kNoSlot) {
-          continue;
-        }
-        if (k == 0 && (f.at->flags & kPredicateA) != 0) {
-          std::uint32_t bits = word(f.frame->registers, sources[k], 0);
-          bits = (f.at->flags & kNegateA) != 0 ? ~bits : bits;
-          set_word(scratch, places[k], 0, (word(scratch, places[k], 0) & ~f.mask) |
-                                              (bits & f.mask));
-        } else if (k == 0 && (f.at->flags & kWideA) != 0) {
-          for (std::uint32_t left = f.mask; left != 0; left &= left - 1) {
-            const auto lane = static_cast<std::uint32_t>(__builtin_ctz(left));
-            std::memcpy(scratch + 8 * lane, f.frame->registers + sources[k] + 8 * lane, 8);
-          }
-        } else {
-          move_lanes(scratch + places[k], f.frame->registers + sources[k], f.mask);
-        }
-      }
+      gather(f, scratch);
     }
-    gathered.a = first.a == kNoSlot ? kNoSlot : places[0];
-    gathered.b = first.b == kNoSlot ? kNoSlot : places[1];
-    gathered.c = first.c == kNoSlot ? kNoSlot : places[2];
-    gathered.d = first.d == kNoSlot ? kNoSlot : places[3];
-    gathered.d2 = first.d2 == kNoSlot ? kNoSlot : 1024;
+    Instr gathered = first;
+    const auto placed = [](std::uint32_t slot, std::size_t place) {
+      return slot == kNoSlot ? kNoSlot : kPlaces[place];
+    };
+    gathered.a = placed(first.a, 0);
+    gathered.b = placed(first.b, 1);
+    gathered.c = placed(first.c, 2);
+    gathered.d = placed(first.d, 3);
+    gathered.d2 = placed(first.d2, 4);
     gathered.flags = static_cast<std::uint8_t>(gathered.flags & ~kNegateA);
     warp.frame = scratch;
     first.run(warp, gathered, mask);
     for (const Fragment& f : group) {
-      const auto take_predicate = [&](std::uint32_t slot, std::uint32_t from) {
-        const std::uint32_t old = word(f.frame->registers, slot, 0);
-        set_word(f.frame->registers, slot, 0,
-                 (old & ~f.mask) | (word(scratch, from, 0) & f.mask));
-      };
-      if (f.at->d != kNoSlot && (f.at->flags & kPredicateD) != 0) {
-        take_predicate(f.at->d, places[3]);
-      } else if (f.at->d != kNoSlot) {
-        move_lanes(f.frame->registers + f.at->d, scratch + places[3], f.mask);
-      }
-      if (f.at->d2 != kNoSlot) {
-        take_predicate(f.at->d2, 1024);
-      }
+      spread(f, scratch);
     }
   }
   warp.frame = before;

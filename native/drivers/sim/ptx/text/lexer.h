@@ -55,6 +55,13 @@ class Lexer {
     advance();
     return true;
   }
+  // Whether the text goes on with these marks, side by side, from the current token on.
+  bool ahead(std::string_view marks) const noexcept {
+    return token_.kind == TokenKind::mark &&
+           std::string_view(token_.text.data(), static_cast<std::size_t>(
+                                                    end_ - token_.text.data()))
+               .starts_with(marks);
+  }
   std::uint32_t line() const noexcept { return token_.line; }
   // Passes over everything up to and with the closing brace; the opening one has been taken.
   bool skip_braces() noexcept;

@@ -146,11 +146,9 @@ Operand Parser::parse_expression(int level) {
   Operand left = parse_expression(level + 1);
   while (lexer_.peek().kind == TokenKind::mark) {
     // Marks are single characters; two-character operators are two marks side by side.
-    const std::string_view first = lexer_.peek().text;
     const Binary* found = nullptr;
     for (const Binary& binary : kBinaries) {
-      const std::string_view ahead{first.data(), binary.text.size()};
-      if (ahead == binary.text) {
+      if (lexer_.ahead(binary.text)) {
         found = &binary;
         break;
       }

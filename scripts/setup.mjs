@@ -17,7 +17,7 @@ import { SetupError, say } from './setup/step.mjs';
 export const everything = ['npm', 'apt', 'criu', 'native', 'dist'];
 
 /**
- * @param {string[]} needs some of `everything`, or 'native:PRESET' for another native build
+ * @param {string[]} needs some of `everything`, or 'native:PRESET' for a native build with its tests
  */
 export async function setup(needs) {
   checkNode();
@@ -26,9 +26,9 @@ export async function setup(needs) {
     if (needs.includes('npm')) await npmPackages();
     if (needs.includes('apt')) await aptPackages();
     if (needs.includes('criu')) await criu();
-    if (needs.includes('native')) await nativeBuild('default');
+    if (needs.includes('native')) await nativeBuild('default', 'product');
     for (const need of needs) {
-      if (need.startsWith('native:')) await nativeBuild(need.slice('native:'.length));
+      if (need.startsWith('native:')) await nativeBuild(need.slice('native:'.length), 'all');
     }
     if (needs.includes('dist')) await distBuild();
   } finally {

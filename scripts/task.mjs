@@ -23,6 +23,7 @@ const vitest = (...args) => {
   return [node, join(root, 'node_modules/vitest/vitest.mjs'), ...args, ...extra];
 };
 const script = (path, ...args) => [node, '--import', 'tsx', path, ...args];
+const withTests = [...everything, 'native:default'];
 const tsc = [node, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'];
 
 /**
@@ -43,14 +44,18 @@ const tasks = {
   },
   unused: { needs: ['npm'], commands: [[bin('knip')]], minutes: 5 },
   docs: { needs: ['npm'], commands: [[bin('typedoc')]], minutes: 5 },
-  test: { needs: everything, commands: [ctest('build'), vitest('run')], minutes: 20 },
+  test: { needs: withTests, commands: [ctest('build'), vitest('run')], minutes: 20 },
   'test:unit': {
     needs: ['npm'],
     commands: [vitest('run', '--project', 'unit', '--project', 'tidy')],
     minutes: 10,
   },
-  'test:e2e': { needs: everything, commands: [vitest('run', '--project', 'e2e')], minutes: 20 },
-  'test:native': { needs: ['npm', 'apt', 'native'], commands: [ctest('build')], minutes: 20 },
+  'test:e2e': { needs: withTests, commands: [vitest('run', '--project', 'e2e')], minutes: 20 },
+  'test:native': {
+    needs: ['npm', 'apt', 'native:default'],
+    commands: [ctest('build')],
+    minutes: 20,
+  },
   'test:sanitize': {
     needs: ['npm', 'apt', 'native:asan'],
     commands: [ctest('build-asan')],

@@ -12,9 +12,10 @@ const folders = { default: 'build', asan: 'build-asan', tsan: 'build-tsan' };
  * Configures and builds a preset of CMakePresets.json.
  *
  * @param {'default' | 'asan' | 'tsan'} preset
+ * @param {'all' | 'product'} target 'product' leaves the tests out
  * @returns {Promise<string>} the build folder, absolute
  */
-export async function nativeBuild(preset = 'default') {
+export async function nativeBuild(preset, target) {
   const folder = join(root, folders[preset] ?? `build-${preset}`);
   if (!existsSync(join(folder, 'build.ninja'))) {
     await step(`native build (${preset}): configure`, ['cmake', '--preset', preset], {
@@ -23,10 +24,14 @@ export async function nativeBuild(preset = 'default') {
     });
   }
   const jobs = String(availableParallelism());
-  await step(`native build (${preset})`, ['ninja', '-C', folder, '-j', jobs, '-k', '0'], {
-    timeoutMs: 1_800_000,
-    quietMs: 1000,
-    cure: `run \`ninja -C ${folder}\` and read the first error`,
-  });
+  await step(
+    `native build (${preset}, ${target})`,
+    ['ninja', '-C', folder, '-j', jobs, '-k', '0', target],
+    {
+      timeoutMs: 1_800_000,
+      quietMs: 1000,
+      cure: `run \`ninja -C ${folder}\` and read the first error`,
+    },
+  );
   return folder;
 }

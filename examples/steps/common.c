@@ -25,7 +25,7 @@ static unsigned number(const char *program, const char *text, unsigned least, un
 }
 
 steps_options steps_parse(int argc, char **argv) {
-  steps_options options = {200, 64, 4, 1, 0, NULL};
+  steps_options options = {200, 64, 12, 1, 0, NULL};
   for (int i = 1; i < argc; i += 2) {
     const char *value = i + 1 < argc ? argv[i + 1] : NULL;
     if (strcmp(argv[i], "--steps") == 0) {

@@ -17,6 +17,8 @@ export async function checkpointAndRestore(phos: PrivatePhos, size: DemoSize): P
   heading('Kill it');
   await kill(program, dumpedAt);
   heading('Restore it');
+  command(`phos image verify ${image}`);
+  await phos.must(['image', 'verify', image], 120_000);
   return await restore(phos, image, program.counter.latest);
 }
 
@@ -35,8 +37,6 @@ async function dump(phos: PrivatePhos, program: Running, image: string): Promise
   const seen = seconds(counter.longestPause(since));
   line(`GPU stall ${seconds(job.stallMs)}, processes frozen ${seconds(job.stopMs)}`);
   line(`longest pause between two steps that the program saw: ${seen}`);
-  command(`phos image verify ${image}`);
-  await phos.must(['image', 'verify', image], 120_000);
   return at;
 }
 

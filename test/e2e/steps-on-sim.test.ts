@@ -27,7 +27,7 @@ describe('steps on sim', () => {
 
   test('any order of execution that CUDA allows gives the same', async () => {
     const wanted = { steps: 24, mib: 1, rounds: 4, seed: 3 };
-    const args = ['--steps', '24', '--mib', '1', '--seed', '3'];
+    const args = ['--steps', '24', '--mib', '1', '--rounds', '4', '--seed', '3'];
     const env = { ...directEnv, PHOS_SIM_SEED: '5' };
     const { code, stdout } = await run(args, env);
     expect(stdout).toBe(`${stepsDigest(wanted)}\n`);

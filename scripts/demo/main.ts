@@ -31,7 +31,8 @@ function sizeFromArguments(): DemoSize {
     },
   });
   const size = { steps: Number(values.steps), mib: Number(values.mib) };
-  if (!(size.steps >= 20 && size.mib >= 1)) throw new Error('at least 20 steps and 1 MiB');
+  // Less is over before a command line can look at it.
+  if (!(size.steps >= 100 && size.mib >= 32)) throw new Error('at least 100 steps and 32 MiB');
   return size;
 }
 

@@ -3,10 +3,11 @@
 // only, and gone without a trace at the end. The demo and the benchmarks run in it.
 
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ERRORS } from '../../src/gen/error-codes.ts';
 import { packageRoot } from '../../src/model/locate.ts';
 
 /** How a command ended, and what it printed. */
@@ -111,12 +112,45 @@ export class PrivatePhos {
     return JSON.parse(await this.must([...args, '--json'], timeoutMs)) as T;
   }
 
-  /** Stops phosd and everything it started, and removes the folders. */
+  /** Stops phosd and everything under it, makes sure that it is gone, removes the folders. */
   async close(): Promise<void> {
     try {
-      await this.must(['stop'], 60_000);
+      const stopped = await this.command(['stop', '--force'], { timeoutMs: 60_000 }).ended;
+      // Where no phosd runs there is nothing to stop: its start failed, and that is told already.
+      if (stopped.code !== 0 && stopped.code !== ERRORS.UNAVAILABLE.exitCode) {
+        throw new Error(`\`phos stop --force\` ended with ${stopped.code}: ${stopped.stderr}`);
+      }
+      await this.waitUntilNothingIsLeft();
     } finally {
       rmSync(this.folder, { recursive: true, force: true });
     }
   }
+
+  /** Everything that belongs to this phos has its runtime folder in its environment. */
+  private async waitUntilNothingIsLeft(): Promise<void> {
+    const mark = `PHOS_RUNTIME_DIR=${this.env['PHOS_RUNTIME_DIR'] ?? ''}`;
+    const end = performance.now() + 10_000;
+    for (let left = marked(mark); left.length > 0; left = marked(mark)) {
+      if (performance.now() > end) throw new Error(`left running: ${left.join(', ')}`);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
+}
+
+/** Processes whose environment holds this setting, with their command lines. */
+function marked(setting: string): string[] {
+  const found: string[] = [];
+  for (const pid of readdirSync('/proc').filter((name) => /^\d+$/.test(name))) {
+    try {
+      const environment = readFileSync(`/proc/${pid}/environ`, 'utf8').split('\0');
+      if (!environment.includes(setting)) continue;
+      const line = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim();
+      found.push(`${pid} (${line})`);
+    } catch (error) {
+      // It ended while we looked, or is another user's.
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== 'ENOENT' && code !== 'ESRCH' && code !== 'EACCES') throw error;
+    }
+  }
+  return found;
 }

@@ -17,7 +17,7 @@ import { SetupError, say } from './setup/step.mjs';
 export const everything = ['npm', 'apt', 'criu', 'native', 'dist'];
 
 /**
- * @param {string[]} needs some of `everything`, or 'native:PRESET' for a native build with its tests
+ * @param {string[]} needs some of `everything`; 'native:PRESET' is a build with its tests
  */
 export async function setup(needs) {
   checkNode();

@@ -82,7 +82,13 @@ function nameOf(head: string): string {
 
 /** The same text with comments and literals replaced by blanks, so that braces count. */
 export function blankCommentsAndStrings(text: string): string {
-  const pattern =
-    /R"(\w*)\([\s\S]*?\)\1"|\/\/[^\n]*|\/\*[\s\S]*?\*\/|"(?:\\.|[^"\\\n])*"|(?<!\w)'(?:\\.|[^'\\\n])*'/g;
+  const pieces = [
+    /R"(\w*)\([\s\S]*?\)\1"/,
+    /\/\/[^\n]*/,
+    /\/\*[\s\S]*?\*\//,
+    /"(?:\\.|[^"\\\n])*"/,
+    /(?<!\w)'(?:\\.|[^'\\\n])*'/,
+  ];
+  const pattern = new RegExp(pieces.map(({ source }) => source).join('|'), 'g');
   return text.replace(pattern, (match) => match.replace(/[^\n]/g, ' '));
 }

@@ -178,7 +178,7 @@ struct Fns {
     if (wanted == 0) {
       return ((value >> base) & 1) != 0 ? base : 0xffffffffU;
     }
-    s32 left = wanted > 0 ? wanted : -wanted;
+    u32 left = wanted > 0 ? offset : 0 - offset;
     for (s32 at = static_cast<s32>(base); at >= 0 && at < 32; at += wanted > 0 ? 1 : -1) {
       if (((value >> at) & 1) != 0 && --left == 0) {
         return static_cast<u32>(at);

@@ -282,6 +282,11 @@ CUresult cuMemcpy(
     CUdeviceptr /*dst*/, CUdeviceptr /*src*/, size_t /*ByteCount*/, StreamMode stream_mode) {
   return note("cuMemcpy", nullptr, stream_mode);
 }
+CUresult cuMemcpyPeer(
+    CUdeviceptr /*dstDevice*/, CUcontext /*dstContext*/, CUdeviceptr /*srcDevice*/,
+    CUcontext /*srcContext*/, size_t /*ByteCount*/, StreamMode stream_mode) {
+  return note("cuMemcpyPeer", nullptr, stream_mode);
+}
 CUresult cuMemcpyHtoD(
     CUdeviceptr /*dstDevice*/, const void */*srcHost*/, size_t /*ByteCount*/,
     StreamMode stream_mode) {
@@ -308,6 +313,11 @@ CUresult cuMemcpy3D(const CUDA_MEMCPY3D */*pCopy*/, StreamMode stream_mode) {
 CUresult cuMemcpyAsync(
     CUdeviceptr /*dst*/, CUdeviceptr /*src*/, size_t /*ByteCount*/, CUstream hStream) {
   return note("cuMemcpyAsync", hStream, StreamMode::legacy);
+}
+CUresult cuMemcpyPeerAsync(
+    CUdeviceptr /*dstDevice*/, CUcontext /*dstContext*/, CUdeviceptr /*srcDevice*/,
+    CUcontext /*srcContext*/, size_t /*ByteCount*/, CUstream hStream) {
+  return note("cuMemcpyPeerAsync", hStream, StreamMode::legacy);
 }
 CUresult cuMemcpyHtoDAsync(
     CUdeviceptr /*dstDevice*/, const void */*srcHost*/, size_t /*ByteCount*/, CUstream hStream) {
@@ -438,6 +448,15 @@ CUresult cuMemAllocFromPoolAsync(
 CUresult cuPointerGetAttribute(
     void */*data*/, CUpointer_attribute /*attribute*/, CUdeviceptr /*ptr*/) {
   return note("cuPointerGetAttribute", nullptr, StreamMode::legacy);
+}
+CUresult cuMemPrefetchAsync(
+    CUdeviceptr /*devPtr*/, size_t /*count*/, CUmemLocation /*location*/, unsigned int /*flags*/,
+    CUstream hStream) {
+  return note("cuMemPrefetchAsync", hStream, StreamMode::legacy);
+}
+CUresult cuMemAdvise(
+    CUdeviceptr /*devPtr*/, size_t /*count*/, CUmem_advise /*advice*/, CUmemLocation /*location*/) {
+  return note("cuMemAdvise", nullptr, StreamMode::legacy);
 }
 CUresult cuPointerSetAttribute(
     const void */*value*/, CUpointer_attribute /*attribute*/, CUdeviceptr /*ptr*/) {

@@ -100,7 +100,7 @@ export async function step(title, command, how) {
   clearTimeout(timer);
   const seconds = ((Date.now() - start) / 1000).toFixed(1);
   if (result.code !== 0) {
-    if (!verbose) process.stderr.write(tail(result.output, 60));
+    if (!verbose) process.stderr.write(essence(result.output));
     const why = result.timedOut
       ? `took longer than ${how.timeoutMs / 1000} s`
       : `ended with code ${result.code}`;
@@ -110,6 +110,17 @@ export async function step(title, command, how) {
   return result.output;
 }
 
-function tail(text, lines) {
-  return `${text.trimEnd().split('\n').slice(-lines).join('\n')}\n`;
+/** The part of a failed command's output that is worth reading: ninja's failures, or the end. */
+function essence(output) {
+  const lines = output.trimEnd().split('\n');
+  const first = lines.findIndex((line) => line.startsWith('FAILED: '));
+  if (first === -1) return `${lines.slice(-60).join('\n')}\n`;
+  const kept = [];
+  let inFailure = false;
+  for (const line of lines.slice(first)) {
+    if (line.startsWith('FAILED: ')) inFailure = true;
+    else if (/^\[\d+\/\d+\] /.test(line)) inFailure = false;
+    if (inFailure) kept.push(line.slice(0, 400));
+  }
+  return `${kept.slice(0, 120).join('\n')}\n`;
 }

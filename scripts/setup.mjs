@@ -5,7 +5,7 @@
 // nothing to do, and may be run by several processes at once.
 
 import process from 'node:process';
-import { aptPackages } from './setup/apt.mjs';
+import { aptPackages, systemPackages, testPackages } from './setup/apt.mjs';
 import { criu } from './setup/criu.mjs';
 import { distBuild } from './setup/dist.mjs';
 import { takeLock } from './setup/lock.mjs';
@@ -17,14 +17,19 @@ import { SetupError, say } from './setup/step.mjs';
 export const everything = ['npm', 'apt', 'criu', 'native', 'dist'];
 
 /**
- * @param {string[]} needs some of `everything`; 'native:PRESET' is a build with its tests
+ * @param {string[]} needs some of `everything`; 'native:PRESET' is a build with its tests,
+ *   'apt:test' what only tests need of the system
  */
 export async function setup(needs) {
   checkNode();
   const release = await takeLock();
   try {
     if (needs.includes('npm')) await npmPackages();
-    if (needs.includes('apt')) await aptPackages();
+    const packages = [
+      ...(needs.includes('apt') ? systemPackages : []),
+      ...(needs.includes('apt:test') ? testPackages : []),
+    ];
+    if (packages.length > 0) await aptPackages(packages);
     if (needs.includes('criu')) await criu();
     if (needs.includes('native')) await nativeBuild('default', 'product');
     for (const need of needs) {

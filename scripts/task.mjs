@@ -23,7 +23,7 @@ const vitest = (...args) => {
   return [node, join(root, 'node_modules/vitest/vitest.mjs'), ...args, ...extra];
 };
 const script = (path, ...args) => [node, '--import', 'tsx', path, ...args];
-const withTests = [...everything, 'native:default'];
+const withTests = [...everything, 'apt:test', 'native:default'];
 const tsc = [node, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'];
 
 /**

@@ -15,11 +15,18 @@ export const systemPackages = [
   'libzstd-dev',
 ];
 
+/** What the tests use besides: python3 plays clients that break the protocol. */
+export const testPackages = ['python3'];
+
 const environment = { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' };
 
-/** Installs the system packages that are missing. */
-export async function aptPackages() {
-  const missing = await missingPackages();
+/**
+ * Installs the system packages that are missing.
+ *
+ * @param {string[]} packages
+ */
+export async function aptPackages(packages) {
+  const missing = await missingPackages(packages);
   if (missing.length === 0) return;
   const command = `apt-get install -y --no-install-recommends ${missing.join(' ')}`;
   if (process.getuid?.() !== 0) {
@@ -62,15 +69,15 @@ export async function aptPackages() {
   });
 }
 
-async function missingPackages() {
+async function missingPackages(packages) {
   const format = '${Package} ${db:Status-Abbrev}\n';
-  const query = await capture(['dpkg-query', '-W', '-f', format, ...systemPackages], {
+  const query = await capture(['dpkg-query', '-W', '-f', format, ...packages], {
     timeoutMs: 30_000,
     env: { LC_ALL: 'C' },
   });
   if (query.code === null) {
     // Not a Debian: the build itself will say what it lacks.
-    say(`no dpkg here; the build needs what Debian calls ${systemPackages.join(' ')}`);
+    say(`no dpkg here; the build needs what Debian calls ${packages.join(' ')}`);
     return [];
   }
   const installed = new Set();
@@ -78,5 +85,5 @@ async function missingPackages() {
     const [name, status] = line.split(' ');
     if (name !== undefined && status?.startsWith('ii') === true) installed.add(name);
   }
-  return systemPackages.filter((name) => !installed.has(name));
+  return packages.filter((name) => !installed.has(name));
 }

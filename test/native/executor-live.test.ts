@@ -2,7 +2,14 @@
 // A real program over libphos.so and an executor started by hand: its output is that of the sim
 // device alone, also when its GPU side is suspended, or saved, killed and loaded elsewhere while
 // the program itself lives on.
-import { mkdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { verifyImage } from '../../src/native/native.ts';
@@ -14,6 +21,8 @@ import {
 } from '../support/executor-process.ts';
 import { stepsDigest } from '../support/steps-reference.ts';
 
+/** Unit that data files are laid out in; their header takes the first. */
+const PAGE_BYTES = 4096;
 const work = { steps: 60, mib: 2, rounds: 4, seed: 7 };
 const steps = buildFile('examples/steps/steps');
 const args = Object.entries(work).flatMap(([name, value]) => [`--${name}`, String(value)]);
@@ -138,13 +147,19 @@ describe('a program over an executor', () => {
       details: { file: `${directory}/chunks` },
     });
     writeFileSync(`${directory}/chunks`, chunks);
-    const data = readFileSync(`${directory}/data-0`);
-    data.writeUInt8(data.readUInt8(8192) ^ 1, 8192);
-    writeFileSync(`${directory}/data-0`, data);
+    // Which lane saved what is up to the lanes; a lane's first chunk lies behind its header's page.
+    const lanes = readdirSync(directory).filter((name) => name.startsWith('data-'));
+    const altered = lanes
+      .map((name) => `${directory}/${name}`)
+      .find((path) => statSync(path).size > PAGE_BYTES);
+    if (altered === undefined) throw new Error('the image holds no chunk');
+    const data = readFileSync(altered);
+    data.writeUInt8(data.readUInt8(PAGE_BYTES) ^ 1, PAGE_BYTES);
+    writeFileSync(altered, data);
     const third = await bench.startExecutor('third');
     await expect(third.control.request('load', { directory }, DEADLINE_MS)).rejects.toMatchObject({
       code: 'IMAGE_INVALID',
-      details: { file: `${directory}/data-0` },
+      details: { file: altered },
     });
   });
 

@@ -150,10 +150,14 @@ describe.skipIf(missing !== null)(`keeper${missing ? ` (skipped: ${missing})` : 
   });
 
   test('while nobody is attached, output goes to the log; the next one gets the rest', async () => {
-    const run = await sh('echo one; read x; echo two; echo bad >&2; read x; echo three');
+    const wait = `while [ ! -e ${bench.gate} ]; do sleep 0.02; done`;
+    const run = await sh(`echo one; ${wait}; echo two; echo bad >&2; read x; echo three`);
     await run.output.waitForLines(1);
-    await run.keeper.writeInput(Buffer.from('\n'));
+    // What is on its way to a terminal that goes away may be lost with it: so first the answer that
+    // nobody is attached any more, then the output.
+    await run.keeper.detach(DEADLINE_MS);
     run.keeper.close();
+    bench.openGate();
     await waitUntil(() => sizeOf(run.job.logErr) > 0, DEADLINE_MS, 'no log came');
     const next = await bench.follow(run.job, run.started);
     await next.keeper.writeInput(Buffer.from('\n'));

@@ -86,9 +86,15 @@ describe.skipIf(why !== null)(`dump and restore${why === null ? '' : ` (skipped:
       code: 'NOT_FOUND',
     });
     const one = newImage();
+    const executorPid = (await phos.ps()).clients[0]?.executorPid ?? 0;
+    expect(executorPid).toBeGreaterThan(1);
     const first = phos.begin('dump', target, '--dir', one, '--leave-running');
     await first.untilSays('plan:');
-    const second = await phos.failure('dump', target, '--dir', newImage());
+    // The first may not end before the second begins, so its executor stands still meanwhile.
+    process.kill(executorPid, 'SIGSTOP');
+    const second = await phos.failure('dump', target, '--dir', newImage()).finally(() => {
+      process.kill(executorPid, 'SIGCONT');
+    });
     expect([second.code, (await first.ended).code]).toEqual(['CONFLICT', 0]);
     expect(readFileSync(join(image, 'mine'), 'utf8')).toBe('x');
     const last = await finish(command, stopFile);

@@ -15,6 +15,8 @@ namespace {
 
 constexpr int kTickMs = 500;  // longest sleep: deadlines are looked at this often
 constexpr std::size_t kMaxConnections = 64;
+// How long a terminal that was told the end may take to hang up.
+constexpr std::chrono::milliseconds kParting{5000};
 
 }  // namespace
 
@@ -46,6 +48,9 @@ bool Relay::finished() const {
     if (connection->queued_bytes() > 0) return false;
   }
   if (!held_.empty()) return false;
+  // The terminal hangs up first. If this end closed before the terminal's last input had come, that
+  // write would fail over there, and take with it the news that it had not read yet.
+  if (attached_ != nullptr && Clock::now() - told_at_ < kParting) return false;
   return reported_ || Clock::now() - ended_at_ > std::chrono::milliseconds(spec_.linger_ms);
 }
 
@@ -116,9 +121,14 @@ void Relay::on_root_end(int status) {
   const std::string report = exit_json();
   for (const auto& connection : connections_) {
     if (connection.get() != attached_ && !connection->watching) continue;
-    connection->send(FrameType::exited, 0, report);
-    reported_ = true;
+    tell_end(*connection, report);
   }
+}
+
+void Relay::tell_end(Connection& connection, std::string_view report) {
+  connection.send(FrameType::exited, 0, report);
+  reported_ = true;
+  told_at_ = Clock::now();
 }
 
 void Relay::accept_peer() {

@@ -36,6 +36,7 @@ class Relay {
   void on_signal();
   void reap_children();
   void on_root_end(int status);
+  void tell_end(Connection& connection, std::string_view report);
   void accept_peer();
   [[nodiscard]] bool finished() const;
   void drop_dead_connections();
@@ -92,6 +93,7 @@ class Relay {
   bool no_children_ = false;
   bool reported_ = false;  // somebody has received the exit frame, or asked for the status since
   Clock::time_point ended_at_;
+  Clock::time_point told_at_;  // when somebody was last told the end
   std::string end_note_;
 };
 

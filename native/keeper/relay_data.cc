@@ -141,8 +141,7 @@ void Relay::attach(Connection& connection, const Frame& frame) {
   connection.send(FrameType::ok, frame.serial, "");
   release_held();
   if (root_status_) {
-    connection.send(FrameType::exited, 0, exit_json());
-    reported_ = true;
+    tell_end(connection, exit_json());
   }
 }
 

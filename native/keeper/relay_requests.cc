@@ -48,8 +48,7 @@ void Relay::answer(Connection& connection, const Frame& frame) {
       connection.watching = true;
       connection.send(FrameType::ok, frame.serial, "");
       if (root_status_) {
-        connection.send(FrameType::exited, 0, exit_json());
-        reported_ = true;
+        tell_end(connection, exit_json());
       }
       return;
     case FrameType::flush:

@@ -167,6 +167,24 @@ describe.skipIf(missing !== null)(`keeper${missing ? ` (skipped: ${missing})` : 
     expect(run.output.err + readFileSync(run.job.logErr, 'utf8')).toBe('bad\n');
   });
 
+  test('the end reaches a terminal that is slow to read and still sends input', async () => {
+    const run = await sh('read x; echo out; sleep 0.2; echo more; exit 42');
+    await run.keeper.detach(DEADLINE_MS);
+    let release: () => void = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    await run.keeper.attach({ stdout: () => held, stderr: () => held }, null, DEADLINE_MS);
+    await run.keeper.writeInput(Buffer.from('\n'));
+    await waitUntil(() => !isAlive(run.started), DEADLINE_MS, 'the program did not end');
+    // Longer than the keeper's own tick, so that one that would not wait for us is gone.
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    run.keeper.endInput();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    release();
+    expect(await run.keeper.exited).toMatchObject({ code: 42, signal: null });
+  });
+
   test('output waits for the first one to attach, even when the program has ended', async () => {
     const job = bench.job({ holdMs: 20_000 });
     const spec = { ...job, argv: ['/bin/echo', 'early'], cwd: '/', umask: 0o022, environment: {} };

@@ -8,6 +8,7 @@ import { whyNoCheckpoint } from '../support/checkpointing.ts';
 import { compileSubject } from '../support/counter.ts';
 import { wholeCount } from '../support/cpu-round.ts';
 import { GpuBench, STEP_MS } from '../support/gpu-job.ts';
+import { isGone } from '../support/is-gone.ts';
 
 const missing = await whyNoCheckpoint();
 const LINES = 100;
@@ -62,7 +63,7 @@ describe.skipIf(missing !== null)(
       await first.said('stdout', 10);
       const { pid } = JSON.parse(await bench.phos.must(['status', '--json'])) as { pid: number };
       process.kill(pid, 'SIGKILL');
-      await waitUntil(() => !existsSync(`/proc/${pid}`), STEP_MS, 'phosd did not die');
+      await waitUntil(() => isGone(pid), STEP_MS, 'phosd did not die');
       await bench.startPhosd();
       const runs = (await bench.list()).runs.map((run) => [run.jobId, run.pid]);
       expect(runs).toEqual([[first.jobId, first.pid]]);

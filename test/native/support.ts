@@ -70,7 +70,8 @@ export class Agent {
       this.#lines.push(line);
       this.#wake();
     });
-    this.process.on('exit', () => {
+    // Not 'exit': what it printed last may still be on its way then.
+    this.process.on('close', () => {
       this.#ended = true;
       this.#wake();
     });

@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { fingerprint, isFresh, writeStamp } from '../../../scripts/setup/stamp.mjs';
+import { isGone } from '../../support/is-gone.ts';
 import { capture, root, SetupError, step } from '../../../scripts/setup/step.mjs';
 
 let folder = '';
@@ -102,12 +103,3 @@ test('a second set-up waits until the first gives the lock back', async () => {
   await Promise.all([first.gone, second.gone]);
   expect(events).toEqual(['first gives back', 'second holds']);
 });
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return false;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'ESRCH';
-  }
-}

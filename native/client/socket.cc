@@ -87,6 +87,7 @@ bool send_message(int socket, const void* fixed, std::size_t fixed_bytes, const 
 
 Received receive_message(int socket, std::span<std::uint8_t> buffer, std::size_t* bytes,
                          std::uint64_t deadline_ns) noexcept {
+  bool was_reset = false;
   for (;;) {
     pollfd ready{socket, POLLIN, 0};
     const int events = poll(&ready, 1, milliseconds_until(deadline_ns));
@@ -100,6 +101,12 @@ Received receive_message(int socket, std::span<std::uint8_t> buffer, std::size_t
     if (length == 0) return Received::closed;
     if (length < 0) {
       if (errno == EINTR || errno == EAGAIN) continue;
+      // A peer that refuses and closes before it has read everything resets the connection. Linux
+      // tells that once, and before the refusal that lies in the queue.
+      if (errno == ECONNRESET && !was_reset) {
+        was_reset = true;
+        continue;
+      }
       return Received::closed;
     }
     const auto size = static_cast<std::size_t>(length);

@@ -9,7 +9,7 @@ s = connect(sys.argv[1])
 environment = b'CUDA_VISIBLE_DEVICES=1\\0PHOS_LOG=x=y\\0broken\\0'
 body = bytes.fromhex(sys.argv[2]) + struct.pack('<IIII', os.getpid(), 1, 7, len(environment))
 send(s, message(HELLO, body + environment, 42))
-data = s.recv(65536)
+data = receive(s)
 print(kind(data), struct.unpack_from('<I', data, 12)[0], data[16:].rstrip(b'\\0'))
 `;
 
@@ -80,7 +80,7 @@ broken = (b'', b'x', message(HELLO, b''), message(ARENA, bytes(32)), message(HEL
 for data in broken:
     s = connect(sys.argv[1])
     send(s, data)
-    print(kind(s.recv(65536)))
+    print(kind(receive(s)))
 `,
       [path],
     );

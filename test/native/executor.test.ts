@@ -15,7 +15,7 @@ path, client_id, token = sys.argv[1:4]
 fd, m = make_ring(client_id)
 s = connect(path)
 hand_over(s, client_id, token, fd)
-print(kind(s.recv(65536)))
+print(kind(receive(s)))
 `;
 
 const expected = {
@@ -133,12 +133,12 @@ sys.stdin.readline()
     const { executor } = subject;
     executor.expectClient(expected);
     const client = agent(`${ATTACH}
-print(kind(s.recv(65536)))
+print(kind(receive(s)))
 s.close()
 sys.stdin.readline()
 s = connect(path)
 hand_over(s, client_id, token, fd, reattach=1)
-print(kind(s.recv(65536)))
+print(kind(receive(s)))
 sys.stdin.readline()
 `);
     expect(await client.line()).toBe('5');
@@ -211,7 +211,7 @@ except ConnectionError:
 def arena(address, size, kind, seals=SEALS):
     fd = memfd(size, seals)
     send(s, message(ARENA, struct.pack('<QQII', address, size, kind, 0), 9), fd)
-    data = s.recv(65536)
+    data = receive(s)
     print(kind_of(data), struct.unpack_from('<I', data, 16)[0])
 kind_of = kind
 arena(0x6e0000400000, 1 << 20, 2)
@@ -232,7 +232,7 @@ sys.stdin.readline()
     const client = agent(`${ATTACH}
 m[64:72] = struct.pack('<Q', 7)
 try:
-    print(len(s.recv(65536)))
+    print(len(receive(s)))
 except ConnectionError:
     print(0)
 print(struct.unpack_from('<I', m, 196)[0])

@@ -31,11 +31,6 @@ class BlobStore {
   // Keeps an image under its hash, the same bytes once.
   Digest keep(const Blob& image);
   Blob find(const Digest& digest) const;
-  // Forgets kept images that nobody names.
-  template <class Used>
-  void sweep(const Used& used) {
-    std::erase_if(kept_, [&](const auto& entry) { return !used(entry.first); });
-  }
   const std::map<Digest, Blob>& kept() const noexcept { return kept_; }
   void clear();
 

@@ -213,6 +213,20 @@ void compare_variables(Session& session, const Snapshot& snapshot) {
   }
 }
 
+// A module or library that only had to take its place. It is history again, for the next dump.
+void unload_placeholder(Session& session, std::unique_ptr<Object> gone) {
+  const DriverTable& driver = session.driver();
+  const CUresult result = gone->type == HandleType::module
+                              ? driver.cuModuleUnload(static_cast<CUmodule>(gone->real))
+                              : driver.cuLibraryUnload(static_cast<CUlibrary>(gone->real));
+  if (result != CUDA_SUCCESS) {
+    throw Failure(Code::device, "Unloading " + name_of_object(gone->type, gone->wire) +
+                                    ", which the program had unloaded, answered CUDA error " +
+                                    std::to_string(result) + ".");
+  }
+  session.history().push_back(std::move(gone));
+}
+
 void mark_events(Session& session, const Snapshot& snapshot) {
   for (const SavedObject& saved : snapshot.objects) {
     if (saved.type != HandleType::event || (saved.state & kEventRecorded) == 0) continue;
@@ -236,21 +250,13 @@ void rebuild(Session& session, Drain& drain, const Snapshot& snapshot) {
                  session.memory().allocate_at(allocation.address, allocation.bytes),
                  "Taking device memory at the image's addresses");
   }
-  std::vector<const SavedObject*> placeholders;
+  // Each leaves the table at once: the program may have given its number to a successor.
+  std::vector<std::unique_ptr<Object>> placeholders;
   for (const SavedObject& saved : snapshot.objects) {
     rebuild_object(session, drain, snapshot, saved);
-    if (!saved.live) placeholders.push_back(&saved);
+    if (!saved.live) placeholders.push_back(session.objects().remove(saved.type, saved.wire));
   }
-  for (const SavedObject* saved : placeholders) {
-    Object* object = session.find(saved->type, saved->wire);
-    if (object == nullptr) continue;
-    const DriverTable& driver = session.driver();
-    const CUresult result = saved->type == HandleType::module
-                                ? driver.cuModuleUnload(static_cast<CUmodule>(object->real))
-                                : driver.cuLibraryUnload(static_cast<CUlibrary>(object->real));
-    if (result != CUDA_SUCCESS) refuse_object(*saved, result, "(unload)");
-    session.destroy(saved->type, saved->wire);
-  }
+  for (std::unique_ptr<Object>& gone : placeholders) unload_placeholder(session, std::move(gone));
   mark_events(session, snapshot);
   compare_variables(session, snapshot);
 }

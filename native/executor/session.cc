@@ -182,20 +182,9 @@ CUresult Session::destroy(HandleType type, std::uint64_t wire) {
       if (is_handle(child)) destroy(static_cast<HandleType>(handle_type(child)), child);
     }
   }
-  // A module that was loaded after everything that lives leaves no trace in where things lie.
-  if (gone->image != Digest{}) {
-    bool something_follows = false;
-    for (const Object* object : objects_.in_order()) {
-      something_follows |= object->image != Digest{} && object->creation > gone->creation;
-    }
-    if (something_follows) history_.push_back(std::move(gone));
-    blobs_->sweep([this](const Digest& digest) {
-      const auto names = [&digest](const auto& object) { return object->image == digest; };
-      const auto live = objects_.in_order();
-      return std::any_of(live.begin(), live.end(), names) ||
-             std::any_of(history_.begin(), history_.end(), names);
-    });
-  }
+  // What is loaded later may lie where it does because of this one, so that its place must be taken
+  // at a restore. Its image stays; the same image loaded again and again is kept once.
+  if (gone->image != Digest{}) history_.push_back(std::move(gone));
   return CUDA_SUCCESS;
 }
 

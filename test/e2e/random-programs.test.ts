@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random programs of allocations, copies, kernels, memsets and frees, dumped somewhere on their
-// way, ended and restored, print byte for byte what an uninterrupted run prints.
+// Random programs of allocations, copies, kernels, memsets, frees and module loads, dumped somewhere
+// on their way, ended and restored, print byte for byte what an uninterrupted run prints.
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { directEnv, start } from '../../scripts/lib/private-phos.ts';
@@ -12,16 +12,18 @@ const missing = await whyNoCheckpoint();
 const runs = Number(process.env['PHOS_RANDOM_PROGRAMS'] ?? '4');
 const OPERATIONS = 150;
 
-const programOf = (seed: number, pauseUs: number): string[] => [
+const programOf = (seed: number, pauseUs: number, gate: string): string[] => [
   programs.random,
   ptx,
   String(seed),
   String(OPERATIONS),
   String(pauseUs),
+  gate,
+  'reload',
 ];
 
-async function uninterrupted(seed: number): Promise<string> {
-  const { code, stdout, stderr } = await start(programOf(seed, 0), {
+async function uninterrupted(seed: number, gate: string): Promise<string> {
+  const { code, stdout, stderr } = await start(programOf(seed, 0, gate), {
     timeoutMs: RUN_MS,
     env: directEnv,
   }).ended;
@@ -49,11 +51,13 @@ describe.skipIf(missing !== null)(
     test('a checkpoint in the middle changes nothing', { timeout: 600_000 }, async () => {
       await fc.assert(
         fc.asyncProperty(cases, async ({ seed, dumpAfter, leaveRunning }) => {
-          const expected = await uninterrupted(seed);
+          const open = bench.gate();
+          open.open();
+          const expected = await uninterrupted(seed, open.path);
           const gate = bench.gate();
           images += 1;
           const image = bench.path(`image-${images}`);
-          const first = await bench.run([...programOf(seed, 2000), gate.path]);
+          const first = await bench.run(programOf(seed, 2000, gate.path));
           await first.said('stderr', dumpAfter);
           await bench.dump(first.pid, image, leaveRunning ? ['--leave-running'] : []);
           gate.open();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random programs of allocations, copies, kernels, memsets, frees and module loads, dumped somewhere
-// on their way, ended and restored, print byte for byte what an uninterrupted run prints.
+// Random programs of allocations, copies, kernels, memsets, frees and module loads, dumped on their
+// way, ended and restored, print byte for byte what an uninterrupted run prints.
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { directEnv, start } from '../../scripts/lib/private-phos.ts';

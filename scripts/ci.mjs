@@ -13,7 +13,7 @@ const task = (...args) => [process.execPath, join(root, 'scripts/task.mjs'), ...
 const stages = [
   { name: 'check', command: task('check'), minutes: 4 },
   { name: 'test', command: task('test'), minutes: 16 },
-  { name: 'sanitize', command: task('test:sanitize'), minutes: 20 },
+  { name: 'sanitize', command: task('test:sanitize'), minutes: 25 },
   { name: 'demo', command: task('demo'), minutes: 5 },
   { name: 'bench', command: task('bench', 'remoting', '--json', '--smoke'), minutes: 5 },
 ];

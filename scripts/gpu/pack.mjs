@@ -16,7 +16,13 @@ const stage = join(folder, 'phos');
 const buildFolder = join(root, process.env['PHOS_BUILD_DIR'] ?? 'build');
 
 /** What of the tree travels; a missing one ends the pack, since it would fail far away. */
-const NATIVE_PARTS = ['lib', 'addon', 'bin', 'criu'];
+const NATIVE_PARTS = ['lib', 'addon', 'bin', 'criu', 'examples/steps', 'bench'];
+const NATIVE_FILES = [
+  'addon/phos.node',
+  'bin/phos-keeper',
+  'lib/client/libcuda.so.1',
+  'lib/sim/libcuda.so.1',
+];
 /** Packages that only a build needs. */
 const BUILD_ONLY = new Set(['node-addon-api', 'node-api-headers']);
 
@@ -62,6 +68,20 @@ function copyTree() {
   writeFileSync(join(stage, 'bin/phos'), launcher, { mode: 0o755 });
 }
 
+/** What only a person or a debugger reads stays at home. */
+function slim() {
+  const natives = NATIVE_FILES.map((path) => join(stage, 'build', path));
+  execFileSync('strip', ['--strip-debug', ...natives], { timeout: 60_000 });
+  execFileSync('find', [
+    join(stage, 'node_modules'),
+    '-regextype',
+    'posix-extended',
+    '-regex',
+    '.*\\.(map|md|d\\.[cm]?ts)',
+    '-delete',
+  ]);
+}
+
 function compress() {
   const target = join(folder, 'phos.tar.xz');
   execFileSync('tar', ['-C', folder, '-cf', `${target}.tar`, 'phos'], {
@@ -73,6 +93,7 @@ function compress() {
 }
 
 copyTree();
+slim();
 say('compressing');
 const sizeBytes = compress();
 say(`build-gpu/phos.tar.xz: ${(sizeBytes / 2 ** 20).toFixed(1)} MiB`);

@@ -50,6 +50,17 @@ function emitImplHeader(ir: Ir): OutputFile {
       '// Answers CUDA_ERROR_NOT_SUPPORTED and reports the name once. Hand-written.',
       'CUresult report_unsupported(CallId id) noexcept;',
       '',
+      '// Tells under PHOS_LOG what was answered. Hand-written.',
+      'void log_answer(CallId id, CUresult result) noexcept;',
+      '',
+      '// CUDA_ERROR_NOT_READY is an answer like success: programs poll.',
+      'inline CUresult answered(CallId id, CUresult result) noexcept {',
+      '  if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY) [[unlikely]] {',
+      '    log_answer(id, result);',
+      '  }',
+      '  return result;',
+      '}',
+      '',
       'namespace impl {',
       '',
       '// Hand-written in native/client.',
@@ -94,13 +105,14 @@ function emitEntry(call: IrCall, v: IrVersion): string[] {
     return [
       ...head,
       ...callLines(
-        `  return impl::${v.symbol}`,
+        `  return answered(CallId::${call.name}, impl::${v.symbol}`,
         v.params.map((p) => p.name),
-        ';',
+        ');',
       ),
       '}',
     ];
-  const body = callLines(`return impl::${call.name}`, entryArguments(call, v), ';', '  ');
+  const start = `return answered(CallId::${call.name}, impl::${call.name}`;
+  const body = callLines(start, entryArguments(call, v), ');', '  ');
   return [...head, ...body, '}'];
 }
 
@@ -117,6 +129,7 @@ function emitEntries(ir: Ir): OutputFile {
       'namespace {',
       '',
       'using phos::CallId;',
+      'using phos::client::answered;',
       'using phos::client::report_unsupported;',
       'using phos::client::StreamMode;',
       'namespace impl = phos::client::impl;',

@@ -78,6 +78,8 @@ function implStubs(ir: Ir, path: string): OutputFile {
     '',
     'namespace phos::client {',
     '',
+    'void log_answer(CallId, CUresult) noexcept {}',
+    '',
     'CUresult report_unsupported(CallId id) noexcept {',
     '  note(call_name(id), nullptr, StreamMode::legacy);',
     '  return CUDA_ERROR_NOT_SUPPORTED;',

@@ -154,6 +154,10 @@ CUresult send_sync(CallId call, const void* fixed, std::size_t fixed_bytes,
   return static_cast<CUresult>(answer);
 }
 
+void log_answer(CallId call, CUresult result) noexcept {
+  log("%s answers CUDA error %d", call_name(call), static_cast<int>(result));
+}
+
 CUresult report_unsupported(CallId call) noexcept {
   static std::atomic<std::uint8_t> told[0x800];
   const auto id = static_cast<std::uint32_t>(call);

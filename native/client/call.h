@@ -79,6 +79,8 @@ CUresult tell(const Req& request, std::span<const Blob> in = {}) noexcept {
 
 // Answers CUDA_ERROR_NOT_SUPPORTED and reports the function's name, once for each function.
 CUresult report_unsupported(CallId call) noexcept;
+// Tells under PHOS_LOG that a call of the program answered an error.
+void log_answer(CallId call, CUresult result) noexcept;
 
 // SAFETY (both): phos handles are integers in disguise and are never dereferenced.
 template <class Pointer>

@@ -9,6 +9,7 @@
 namespace {
 
 using phos::CallId;
+using phos::client::answered;
 using phos::client::report_unsupported;
 using phos::client::StreamMode;
 namespace impl = phos::client::impl;
@@ -22,47 +23,48 @@ CUstream per_thread(CUstream stream) noexcept {
 extern "C" {
 
 CUresult cuGetErrorString(CUresult error, const char **pStr) {
-  return impl::cuGetErrorString(error, pStr);
+  return answered(CallId::cuGetErrorString, impl::cuGetErrorString(error, pStr));
 }
 CUresult cuGetErrorName(CUresult error, const char **pStr) {
-  return impl::cuGetErrorName(error, pStr);
+  return answered(CallId::cuGetErrorName, impl::cuGetErrorName(error, pStr));
 }
 CUresult cuInit(unsigned int Flags) {
-  return impl::cuInit(Flags);
+  return answered(CallId::cuInit, impl::cuInit(Flags));
 }
 CUresult cuDriverGetVersion(int *driverVersion) {
-  return impl::cuDriverGetVersion(driverVersion);
+  return answered(CallId::cuDriverGetVersion, impl::cuDriverGetVersion(driverVersion));
 }
 CUresult cuDeviceGet(CUdevice *device, int ordinal) {
-  return impl::cuDeviceGet(device, ordinal);
+  return answered(CallId::cuDeviceGet, impl::cuDeviceGet(device, ordinal));
 }
 CUresult cuDeviceGetCount(int *count) {
-  return impl::cuDeviceGetCount(count);
+  return answered(CallId::cuDeviceGetCount, impl::cuDeviceGetCount(count));
 }
 CUresult cuDeviceGetName(char *name, int len, CUdevice dev) {
-  return impl::cuDeviceGetName(name, len, dev);
+  return answered(CallId::cuDeviceGetName, impl::cuDeviceGetName(name, len, dev));
 }
 CUresult cuDeviceGetUuid(CUuuid *uuid, CUdevice dev) {
-  return impl::cuDeviceGetUuid(uuid, dev);
+  return answered(CallId::cuDeviceGetUuid, impl::cuDeviceGetUuid(uuid, dev));
 }
 CUresult cuDeviceGetUuid_v2(CUuuid *uuid, CUdevice dev) {
-  return impl::cuDeviceGetUuid(uuid, dev);
+  return answered(CallId::cuDeviceGetUuid, impl::cuDeviceGetUuid(uuid, dev));
 }
 CUresult cuDeviceGetLuid(char *luid, unsigned int *deviceNodeMask, CUdevice dev) {
-  return impl::cuDeviceGetLuid(luid, deviceNodeMask, dev);
+  return answered(CallId::cuDeviceGetLuid, impl::cuDeviceGetLuid(luid, deviceNodeMask, dev));
 }
 CUresult cuDeviceTotalMem(unsigned int */*bytes*/, CUdevice /*dev*/) {
   return report_unsupported(CallId::cuDeviceTotalMem);
 }
 CUresult cuDeviceTotalMem_v2(size_t *bytes, CUdevice dev) {
-  return impl::cuDeviceTotalMem(bytes, dev);
+  return answered(CallId::cuDeviceTotalMem, impl::cuDeviceTotalMem(bytes, dev));
 }
 CUresult cuDeviceGetTexture1DLinearMaxWidth(
     size_t *maxWidthInElements, CUarray_format format, unsigned int numChannels, CUdevice dev) {
-  return impl::cuDeviceGetTexture1DLinearMaxWidth(maxWidthInElements, format, numChannels, dev);
+  return answered(CallId::cuDeviceGetTexture1DLinearMaxWidth, impl::cuDeviceGetTexture1DLinearMaxWidth(
+      maxWidthInElements, format, numChannels, dev));
 }
 CUresult cuDeviceGetAttribute(int *pi, CUdevice_attribute attrib, CUdevice dev) {
-  return impl::cuDeviceGetAttribute(pi, attrib, dev);
+  return answered(CallId::cuDeviceGetAttribute, impl::cuDeviceGetAttribute(pi, attrib, dev));
 }
 CUresult cuDeviceGetHostAtomicCapabilities(
     unsigned int */*capabilities*/, const CUatomicOperation */*operations*/, unsigned int /*count*/,
@@ -74,56 +76,60 @@ CUresult cuDeviceGetNvSciSyncAttributes(
   return report_unsupported(CallId::cuDeviceGetNvSciSyncAttributes);
 }
 CUresult cuDeviceSetMemPool(CUdevice dev, CUmemoryPool pool) {
-  return impl::cuDeviceSetMemPool(dev, pool);
+  return answered(CallId::cuDeviceSetMemPool, impl::cuDeviceSetMemPool(dev, pool));
 }
 CUresult cuDeviceGetMemPool(CUmemoryPool *pool, CUdevice dev) {
-  return impl::cuDeviceGetMemPool(pool, dev);
+  return answered(CallId::cuDeviceGetMemPool, impl::cuDeviceGetMemPool(pool, dev));
 }
 CUresult cuDeviceGetDefaultMemPool(CUmemoryPool *pool_out, CUdevice dev) {
-  return impl::cuDeviceGetDefaultMemPool(pool_out, dev);
+  return answered(CallId::cuDeviceGetDefaultMemPool, impl::cuDeviceGetDefaultMemPool(
+      pool_out, dev));
 }
 CUresult cuDeviceGetExecAffinitySupport(int *pi, CUexecAffinityType type, CUdevice dev) {
-  return impl::cuDeviceGetExecAffinitySupport(pi, type, dev);
+  return answered(CallId::cuDeviceGetExecAffinitySupport, impl::cuDeviceGetExecAffinitySupport(
+      pi, type, dev));
 }
 CUresult cuFlushGPUDirectRDMAWrites(
     CUflushGPUDirectRDMAWritesTarget /*target*/, CUflushGPUDirectRDMAWritesScope /*scope*/) {
   return report_unsupported(CallId::cuFlushGPUDirectRDMAWrites);
 }
 CUresult cuDeviceGetProperties(CUdevprop *prop, CUdevice dev) {
-  return impl::cuDeviceGetProperties(prop, dev);
+  return answered(CallId::cuDeviceGetProperties, impl::cuDeviceGetProperties(prop, dev));
 }
 CUresult cuDeviceComputeCapability(int *major, int *minor, CUdevice dev) {
-  return impl::cuDeviceComputeCapability(major, minor, dev);
+  return answered(CallId::cuDeviceComputeCapability, impl::cuDeviceComputeCapability(
+      major, minor, dev));
 }
 CUresult cuDevicePrimaryCtxRetain(CUcontext *pctx, CUdevice dev) {
-  return impl::cuDevicePrimaryCtxRetain(pctx, dev);
+  return answered(CallId::cuDevicePrimaryCtxRetain, impl::cuDevicePrimaryCtxRetain(pctx, dev));
 }
 CUresult cuDevicePrimaryCtxRelease(CUdevice dev) {
-  return impl::cuDevicePrimaryCtxRelease(dev);
+  return answered(CallId::cuDevicePrimaryCtxRelease, impl::cuDevicePrimaryCtxRelease(dev));
 }
 CUresult cuDevicePrimaryCtxRelease_v2(CUdevice dev) {
-  return impl::cuDevicePrimaryCtxRelease(dev);
+  return answered(CallId::cuDevicePrimaryCtxRelease, impl::cuDevicePrimaryCtxRelease(dev));
 }
 CUresult cuDevicePrimaryCtxSetFlags(CUdevice dev, unsigned int flags) {
-  return impl::cuDevicePrimaryCtxSetFlags(dev, flags);
+  return answered(CallId::cuDevicePrimaryCtxSetFlags, impl::cuDevicePrimaryCtxSetFlags(dev, flags));
 }
 CUresult cuDevicePrimaryCtxSetFlags_v2(CUdevice dev, unsigned int flags) {
-  return impl::cuDevicePrimaryCtxSetFlags(dev, flags);
+  return answered(CallId::cuDevicePrimaryCtxSetFlags, impl::cuDevicePrimaryCtxSetFlags(dev, flags));
 }
 CUresult cuDevicePrimaryCtxGetState(CUdevice dev, unsigned int *flags, int *active) {
-  return impl::cuDevicePrimaryCtxGetState(dev, flags, active);
+  return answered(CallId::cuDevicePrimaryCtxGetState, impl::cuDevicePrimaryCtxGetState(
+      dev, flags, active));
 }
 CUresult cuDevicePrimaryCtxReset(CUdevice dev) {
-  return impl::cuDevicePrimaryCtxReset(dev);
+  return answered(CallId::cuDevicePrimaryCtxReset, impl::cuDevicePrimaryCtxReset(dev));
 }
 CUresult cuDevicePrimaryCtxReset_v2(CUdevice dev) {
-  return impl::cuDevicePrimaryCtxReset(dev);
+  return answered(CallId::cuDevicePrimaryCtxReset, impl::cuDevicePrimaryCtxReset(dev));
 }
 CUresult cuCtxCreate(CUcontext *pctx, unsigned int flags, CUdevice dev) {
-  return impl::cuCtxCreate(pctx, nullptr, flags, dev);
+  return answered(CallId::cuCtxCreate, impl::cuCtxCreate(pctx, nullptr, flags, dev));
 }
 CUresult cuCtxCreate_v2(CUcontext *pctx, unsigned int flags, CUdevice dev) {
-  return impl::cuCtxCreate(pctx, nullptr, flags, dev);
+  return answered(CallId::cuCtxCreate, impl::cuCtxCreate(pctx, nullptr, flags, dev));
 }
 CUresult cuCtxCreate_v3(
     CUcontext */*pctx*/, CUexecAffinityParam */*paramsArray*/, int /*numParams*/,
@@ -132,73 +138,74 @@ CUresult cuCtxCreate_v3(
 }
 CUresult cuCtxCreate_v4(
     CUcontext *pctx, CUctxCreateParams *ctxCreateParams, unsigned int flags, CUdevice dev) {
-  return impl::cuCtxCreate(pctx, ctxCreateParams, flags, dev);
+  return answered(CallId::cuCtxCreate, impl::cuCtxCreate(pctx, ctxCreateParams, flags, dev));
 }
 CUresult cuCtxDestroy(CUcontext ctx) {
-  return impl::cuCtxDestroy(ctx);
+  return answered(CallId::cuCtxDestroy, impl::cuCtxDestroy(ctx));
 }
 CUresult cuCtxDestroy_v2(CUcontext ctx) {
-  return impl::cuCtxDestroy(ctx);
+  return answered(CallId::cuCtxDestroy, impl::cuCtxDestroy(ctx));
 }
 CUresult cuCtxPushCurrent(CUcontext ctx) {
-  return impl::cuCtxPushCurrent(ctx);
+  return answered(CallId::cuCtxPushCurrent, impl::cuCtxPushCurrent(ctx));
 }
 CUresult cuCtxPushCurrent_v2(CUcontext ctx) {
-  return impl::cuCtxPushCurrent(ctx);
+  return answered(CallId::cuCtxPushCurrent, impl::cuCtxPushCurrent(ctx));
 }
 CUresult cuCtxPopCurrent(CUcontext *pctx) {
-  return impl::cuCtxPopCurrent(pctx);
+  return answered(CallId::cuCtxPopCurrent, impl::cuCtxPopCurrent(pctx));
 }
 CUresult cuCtxPopCurrent_v2(CUcontext *pctx) {
-  return impl::cuCtxPopCurrent(pctx);
+  return answered(CallId::cuCtxPopCurrent, impl::cuCtxPopCurrent(pctx));
 }
 CUresult cuCtxSetCurrent(CUcontext ctx) {
-  return impl::cuCtxSetCurrent(ctx);
+  return answered(CallId::cuCtxSetCurrent, impl::cuCtxSetCurrent(ctx));
 }
 CUresult cuCtxGetCurrent(CUcontext *pctx) {
-  return impl::cuCtxGetCurrent(pctx);
+  return answered(CallId::cuCtxGetCurrent, impl::cuCtxGetCurrent(pctx));
 }
 CUresult cuCtxGetDevice(CUdevice *device) {
-  return impl::cuCtxGetDevice(device, nullptr);
+  return answered(CallId::cuCtxGetDevice, impl::cuCtxGetDevice(device, nullptr));
 }
 CUresult cuCtxGetDevice_v2(CUdevice *device, CUcontext ctx) {
-  return impl::cuCtxGetDevice(device, ctx);
+  return answered(CallId::cuCtxGetDevice, impl::cuCtxGetDevice(device, ctx));
 }
 CUresult cuCtxGetFlags(unsigned int *flags) {
-  return impl::cuCtxGetFlags(flags);
+  return answered(CallId::cuCtxGetFlags, impl::cuCtxGetFlags(flags));
 }
 CUresult cuCtxSetFlags(unsigned int flags) {
-  return impl::cuCtxSetFlags(flags);
+  return answered(CallId::cuCtxSetFlags, impl::cuCtxSetFlags(flags));
 }
 CUresult cuCtxGetId(CUcontext ctx, unsigned long long *ctxId) {
-  return impl::cuCtxGetId(ctx, ctxId);
+  return answered(CallId::cuCtxGetId, impl::cuCtxGetId(ctx, ctxId));
 }
 CUresult cuCtxSynchronize() {
-  return impl::cuCtxSynchronize(nullptr);
+  return answered(CallId::cuCtxSynchronize, impl::cuCtxSynchronize(nullptr));
 }
 CUresult cuCtxSynchronize_v2(CUcontext ctx) {
-  return impl::cuCtxSynchronize(ctx);
+  return answered(CallId::cuCtxSynchronize, impl::cuCtxSynchronize(ctx));
 }
 CUresult cuCtxSetLimit(CUlimit limit, size_t value) {
-  return impl::cuCtxSetLimit(limit, value);
+  return answered(CallId::cuCtxSetLimit, impl::cuCtxSetLimit(limit, value));
 }
 CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit) {
-  return impl::cuCtxGetLimit(pvalue, limit);
+  return answered(CallId::cuCtxGetLimit, impl::cuCtxGetLimit(pvalue, limit));
 }
 CUresult cuCtxGetCacheConfig(CUfunc_cache *pconfig) {
-  return impl::cuCtxGetCacheConfig(pconfig);
+  return answered(CallId::cuCtxGetCacheConfig, impl::cuCtxGetCacheConfig(pconfig));
 }
 CUresult cuCtxSetCacheConfig(CUfunc_cache config) {
-  return impl::cuCtxSetCacheConfig(config);
+  return answered(CallId::cuCtxSetCacheConfig, impl::cuCtxSetCacheConfig(config));
 }
 CUresult cuCtxGetApiVersion(CUcontext ctx, unsigned int *version) {
-  return impl::cuCtxGetApiVersion(ctx, version);
+  return answered(CallId::cuCtxGetApiVersion, impl::cuCtxGetApiVersion(ctx, version));
 }
 CUresult cuCtxGetStreamPriorityRange(int *leastPriority, int *greatestPriority) {
-  return impl::cuCtxGetStreamPriorityRange(leastPriority, greatestPriority);
+  return answered(CallId::cuCtxGetStreamPriorityRange, impl::cuCtxGetStreamPriorityRange(
+      leastPriority, greatestPriority));
 }
 CUresult cuCtxResetPersistingL2Cache() {
-  return impl::cuCtxResetPersistingL2Cache();
+  return answered(CallId::cuCtxResetPersistingL2Cache, impl::cuCtxResetPersistingL2Cache());
 }
 CUresult cuCtxGetExecAffinity(CUexecAffinityParam */*pExecAffinity*/, CUexecAffinityType /*type*/) {
   return report_unsupported(CallId::cuCtxGetExecAffinity);
@@ -216,36 +223,37 @@ CUresult cuCtxDetach(CUcontext /*ctx*/) {
   return report_unsupported(CallId::cuCtxDetach);
 }
 CUresult cuCtxGetSharedMemConfig(CUsharedconfig *pConfig) {
-  return impl::cuCtxGetSharedMemConfig(pConfig);
+  return answered(CallId::cuCtxGetSharedMemConfig, impl::cuCtxGetSharedMemConfig(pConfig));
 }
 CUresult cuCtxSetSharedMemConfig(CUsharedconfig config) {
-  return impl::cuCtxSetSharedMemConfig(config);
+  return answered(CallId::cuCtxSetSharedMemConfig, impl::cuCtxSetSharedMemConfig(config));
 }
 CUresult cuModuleLoad(CUmodule *module, const char *fname) {
-  return impl::cuModuleLoad(module, fname);
+  return answered(CallId::cuModuleLoad, impl::cuModuleLoad(module, fname));
 }
 CUresult cuModuleLoadData(CUmodule *module, const void *image) {
-  return impl::cuModuleLoadData(module, image);
+  return answered(CallId::cuModuleLoadData, impl::cuModuleLoadData(module, image));
 }
 CUresult cuModuleLoadDataEx(
     CUmodule *module, const void *image, unsigned int numOptions, CUjit_option *options,
     void **optionValues) {
-  return impl::cuModuleLoadDataEx(module, image, numOptions, options, optionValues);
+  return answered(CallId::cuModuleLoadDataEx, impl::cuModuleLoadDataEx(
+      module, image, numOptions, options, optionValues));
 }
 CUresult cuModuleLoadFatBinary(CUmodule *module, const void *fatCubin) {
-  return impl::cuModuleLoadFatBinary(module, fatCubin);
+  return answered(CallId::cuModuleLoadFatBinary, impl::cuModuleLoadFatBinary(module, fatCubin));
 }
 CUresult cuModuleUnload(CUmodule hmod) {
-  return impl::cuModuleUnload(hmod);
+  return answered(CallId::cuModuleUnload, impl::cuModuleUnload(hmod));
 }
 CUresult cuModuleGetLoadingMode(CUmoduleLoadingMode *mode) {
-  return impl::cuModuleGetLoadingMode(mode);
+  return answered(CallId::cuModuleGetLoadingMode, impl::cuModuleGetLoadingMode(mode));
 }
 CUresult cuModuleGetFunction(CUfunction *hfunc, CUmodule hmod, const char *name) {
-  return impl::cuModuleGetFunction(hfunc, hmod, name);
+  return answered(CallId::cuModuleGetFunction, impl::cuModuleGetFunction(hfunc, hmod, name));
 }
 CUresult cuModuleGetFunctionCount(unsigned int *count, CUmodule mod) {
-  return impl::cuModuleGetFunctionCount(count, mod);
+  return answered(CallId::cuModuleGetFunctionCount, impl::cuModuleGetFunctionCount(count, mod));
 }
 CUresult cuModuleEnumerateFunctions(
     CUfunction */*functions*/, unsigned int /*numFunctions*/, CUmodule /*mod*/) {
@@ -256,7 +264,7 @@ CUresult cuModuleGetGlobal(
   return report_unsupported(CallId::cuModuleGetGlobal);
 }
 CUresult cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name) {
-  return impl::cuModuleGetGlobal(dptr, bytes, hmod, name);
+  return answered(CallId::cuModuleGetGlobal, impl::cuModuleGetGlobal(dptr, bytes, hmod, name));
 }
 CUresult cuLinkCreate(
     unsigned int /*numOptions*/, CUjit_option */*options*/, void **/*optionValues*/,
@@ -306,26 +314,26 @@ CUresult cuLibraryLoadData(
     CUlibrary *library, const void *code, CUjit_option *jitOptions, void **jitOptionsValues,
     unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues,
     unsigned int numLibraryOptions) {
-  return impl::cuLibraryLoadData(
+  return answered(CallId::cuLibraryLoadData, impl::cuLibraryLoadData(
       library, code, jitOptions, jitOptionsValues, numJitOptions, libraryOptions,
-      libraryOptionValues, numLibraryOptions);
+      libraryOptionValues, numLibraryOptions));
 }
 CUresult cuLibraryLoadFromFile(
     CUlibrary *library, const char *fileName, CUjit_option *jitOptions, void **jitOptionsValues,
     unsigned int numJitOptions, CUlibraryOption *libraryOptions, void **libraryOptionValues,
     unsigned int numLibraryOptions) {
-  return impl::cuLibraryLoadFromFile(
+  return answered(CallId::cuLibraryLoadFromFile, impl::cuLibraryLoadFromFile(
       library, fileName, jitOptions, jitOptionsValues, numJitOptions, libraryOptions,
-      libraryOptionValues, numLibraryOptions);
+      libraryOptionValues, numLibraryOptions));
 }
 CUresult cuLibraryUnload(CUlibrary library) {
-  return impl::cuLibraryUnload(library);
+  return answered(CallId::cuLibraryUnload, impl::cuLibraryUnload(library));
 }
 CUresult cuLibraryGetKernel(CUkernel *pKernel, CUlibrary library, const char *name) {
-  return impl::cuLibraryGetKernel(pKernel, library, name);
+  return answered(CallId::cuLibraryGetKernel, impl::cuLibraryGetKernel(pKernel, library, name));
 }
 CUresult cuLibraryGetKernelCount(unsigned int *count, CUlibrary lib) {
-  return impl::cuLibraryGetKernelCount(count, lib);
+  return answered(CallId::cuLibraryGetKernelCount, impl::cuLibraryGetKernelCount(count, lib));
 }
 CUresult cuLibraryEnumerateKernels(
     CUkernel */*kernels*/, unsigned int /*numKernels*/, CUlibrary /*lib*/) {
@@ -335,49 +343,54 @@ CUresult cuLibraryGetModule(CUmodule */*pMod*/, CUlibrary /*library*/) {
   return report_unsupported(CallId::cuLibraryGetModule);
 }
 CUresult cuKernelGetFunction(CUfunction *pFunc, CUkernel kernel) {
-  return impl::cuKernelGetFunction(pFunc, kernel);
+  return answered(CallId::cuKernelGetFunction, impl::cuKernelGetFunction(pFunc, kernel));
 }
 CUresult cuKernelGetLibrary(CUlibrary *pLib, CUkernel kernel) {
-  return impl::cuKernelGetLibrary(pLib, kernel);
+  return answered(CallId::cuKernelGetLibrary, impl::cuKernelGetLibrary(pLib, kernel));
 }
 CUresult cuLibraryGetGlobal(CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name) {
-  return impl::cuLibraryGetGlobal(dptr, bytes, library, name);
+  return answered(CallId::cuLibraryGetGlobal, impl::cuLibraryGetGlobal(dptr, bytes, library, name));
 }
 CUresult cuLibraryGetManaged(
     CUdeviceptr *dptr, size_t *bytes, CUlibrary library, const char *name) {
-  return impl::cuLibraryGetManaged(dptr, bytes, library, name);
+  return answered(CallId::cuLibraryGetManaged, impl::cuLibraryGetManaged(
+      dptr, bytes, library, name));
 }
 CUresult cuLibraryGetUnifiedFunction(
     void **/*fptr*/, CUlibrary /*library*/, const char */*symbol*/) {
   return report_unsupported(CallId::cuLibraryGetUnifiedFunction);
 }
 CUresult cuKernelGetAttribute(int *pi, CUfunction_attribute attrib, CUkernel kernel, CUdevice dev) {
-  return impl::cuKernelGetAttribute(pi, attrib, kernel, dev);
+  return answered(CallId::cuKernelGetAttribute, impl::cuKernelGetAttribute(
+      pi, attrib, kernel, dev));
 }
 CUresult cuKernelSetAttribute(CUfunction_attribute attrib, int val, CUkernel kernel, CUdevice dev) {
-  return impl::cuKernelSetAttribute(attrib, val, kernel, dev);
+  return answered(CallId::cuKernelSetAttribute, impl::cuKernelSetAttribute(
+      attrib, val, kernel, dev));
 }
 CUresult cuKernelSetCacheConfig(CUkernel kernel, CUfunc_cache config, CUdevice dev) {
-  return impl::cuKernelSetCacheConfig(kernel, config, dev);
+  return answered(CallId::cuKernelSetCacheConfig, impl::cuKernelSetCacheConfig(
+      kernel, config, dev));
 }
 CUresult cuKernelGetName(const char **name, CUkernel hfunc) {
-  return impl::cuKernelGetName(name, hfunc);
+  return answered(CallId::cuKernelGetName, impl::cuKernelGetName(name, hfunc));
 }
 CUresult cuKernelGetParamInfo(
     CUkernel kernel, size_t paramIndex, size_t *paramOffset, size_t *paramSize) {
-  return impl::cuKernelGetParamInfo(kernel, paramIndex, paramOffset, paramSize);
+  return answered(CallId::cuKernelGetParamInfo, impl::cuKernelGetParamInfo(
+      kernel, paramIndex, paramOffset, paramSize));
 }
 CUresult cuMemGetInfo(unsigned int */*free*/, unsigned int */*total*/) {
   return report_unsupported(CallId::cuMemGetInfo);
 }
 CUresult cuMemGetInfo_v2(size_t *free, size_t *total) {
-  return impl::cuMemGetInfo(free, total);
+  return answered(CallId::cuMemGetInfo, impl::cuMemGetInfo(free, total));
 }
 CUresult cuMemAlloc(CUdeviceptr_v1 */*dptr*/, unsigned int /*bytesize*/) {
   return report_unsupported(CallId::cuMemAlloc);
 }
 CUresult cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize) {
-  return impl::cuMemAlloc(dptr, bytesize);
+  return answered(CallId::cuMemAlloc, impl::cuMemAlloc(dptr, bytesize));
 }
 CUresult cuMemAllocPitch(
     CUdeviceptr_v1 */*dptr*/, unsigned int */*pPitch*/, unsigned int /*WidthInBytes*/,
@@ -387,44 +400,46 @@ CUresult cuMemAllocPitch(
 CUresult cuMemAllocPitch_v2(
     CUdeviceptr *dptr, size_t *pPitch, size_t WidthInBytes, size_t Height,
     unsigned int ElementSizeBytes) {
-  return impl::cuMemAllocPitch(dptr, pPitch, WidthInBytes, Height, ElementSizeBytes);
+  return answered(CallId::cuMemAllocPitch, impl::cuMemAllocPitch(
+      dptr, pPitch, WidthInBytes, Height, ElementSizeBytes));
 }
 CUresult cuMemFree(CUdeviceptr_v1 /*dptr*/) {
   return report_unsupported(CallId::cuMemFree);
 }
 CUresult cuMemFree_v2(CUdeviceptr dptr) {
-  return impl::cuMemFree(dptr);
+  return answered(CallId::cuMemFree, impl::cuMemFree(dptr));
 }
 CUresult cuMemGetAddressRange(
     CUdeviceptr_v1 */*pbase*/, unsigned int */*psize*/, CUdeviceptr_v1 /*dptr*/) {
   return report_unsupported(CallId::cuMemGetAddressRange);
 }
 CUresult cuMemGetAddressRange_v2(CUdeviceptr *pbase, size_t *psize, CUdeviceptr dptr) {
-  return impl::cuMemGetAddressRange(pbase, psize, dptr);
+  return answered(CallId::cuMemGetAddressRange, impl::cuMemGetAddressRange(pbase, psize, dptr));
 }
 CUresult cuMemAllocHost(void **/*pp*/, unsigned int /*bytesize*/) {
   return report_unsupported(CallId::cuMemAllocHost);
 }
 CUresult cuMemAllocHost_v2(void **pp, size_t bytesize) {
-  return impl::cuMemAllocHost(pp, bytesize);
+  return answered(CallId::cuMemAllocHost, impl::cuMemAllocHost(pp, bytesize));
 }
 CUresult cuMemFreeHost(void *p) {
-  return impl::cuMemFreeHost(p);
+  return answered(CallId::cuMemFreeHost, impl::cuMemFreeHost(p));
 }
 CUresult cuMemHostAlloc(void **pp, size_t bytesize, unsigned int Flags) {
-  return impl::cuMemHostAlloc(pp, bytesize, Flags);
+  return answered(CallId::cuMemHostAlloc, impl::cuMemHostAlloc(pp, bytesize, Flags));
 }
 CUresult cuMemHostGetDevicePointer(CUdeviceptr_v1 */*pdptr*/, void */*p*/, unsigned int /*Flags*/) {
   return report_unsupported(CallId::cuMemHostGetDevicePointer);
 }
 CUresult cuMemHostGetDevicePointer_v2(CUdeviceptr *pdptr, void *p, unsigned int Flags) {
-  return impl::cuMemHostGetDevicePointer(pdptr, p, Flags);
+  return answered(CallId::cuMemHostGetDevicePointer, impl::cuMemHostGetDevicePointer(
+      pdptr, p, Flags));
 }
 CUresult cuMemHostGetFlags(unsigned int *pFlags, void *p) {
-  return impl::cuMemHostGetFlags(pFlags, p);
+  return answered(CallId::cuMemHostGetFlags, impl::cuMemHostGetFlags(pFlags, p));
 }
 CUresult cuMemAllocManaged(CUdeviceptr *dptr, size_t bytesize, unsigned int flags) {
-  return impl::cuMemAllocManaged(dptr, bytesize, flags);
+  return answered(CallId::cuMemAllocManaged, impl::cuMemAllocManaged(dptr, bytesize, flags));
 }
 CUresult cuDeviceRegisterAsyncNotification(
     CUdevice /*device*/, CUasyncCallback /*callbackFunc*/, void */*userData*/,
@@ -436,10 +451,10 @@ CUresult cuDeviceUnregisterAsyncNotification(
   return report_unsupported(CallId::cuDeviceUnregisterAsyncNotification);
 }
 CUresult cuDeviceGetByPCIBusId(CUdevice *dev, const char *pciBusId) {
-  return impl::cuDeviceGetByPCIBusId(dev, pciBusId);
+  return answered(CallId::cuDeviceGetByPCIBusId, impl::cuDeviceGetByPCIBusId(dev, pciBusId));
 }
 CUresult cuDeviceGetPCIBusId(char *pciBusId, int len, CUdevice dev) {
-  return impl::cuDeviceGetPCIBusId(pciBusId, len, dev);
+  return answered(CallId::cuDeviceGetPCIBusId, impl::cuDeviceGetPCIBusId(pciBusId, len, dev));
 }
 CUresult cuIpcGetEventHandle(CUipcEventHandle */*pHandle*/, CUevent /*event*/) {
   return report_unsupported(CallId::cuIpcGetEventHandle);
@@ -462,60 +477,66 @@ CUresult cuIpcCloseMemHandle(CUdeviceptr /*dptr*/) {
   return report_unsupported(CallId::cuIpcCloseMemHandle);
 }
 CUresult cuMemHostRegister(void *p, size_t bytesize, unsigned int Flags) {
-  return impl::cuMemHostRegister(p, bytesize, Flags);
+  return answered(CallId::cuMemHostRegister, impl::cuMemHostRegister(p, bytesize, Flags));
 }
 CUresult cuMemHostRegister_v2(void *p, size_t bytesize, unsigned int Flags) {
-  return impl::cuMemHostRegister(p, bytesize, Flags);
+  return answered(CallId::cuMemHostRegister, impl::cuMemHostRegister(p, bytesize, Flags));
 }
 CUresult cuMemHostUnregister(void *p) {
-  return impl::cuMemHostUnregister(p);
+  return answered(CallId::cuMemHostUnregister, impl::cuMemHostUnregister(p));
 }
 CUresult cuMemcpy(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount) {
-  return impl::cuMemcpy(dst, src, ByteCount, StreamMode::legacy);
+  return answered(CallId::cuMemcpy, impl::cuMemcpy(dst, src, ByteCount, StreamMode::legacy));
 }
 CUresult cuMemcpy_ptds(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount) {
-  return impl::cuMemcpy(dst, src, ByteCount, StreamMode::per_thread);
+  return answered(CallId::cuMemcpy, impl::cuMemcpy(dst, src, ByteCount, StreamMode::per_thread));
 }
 CUresult cuMemcpyPeer(
     CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
     size_t ByteCount) {
-  return impl::cuMemcpyPeer(
-      dstDevice, dstContext, srcDevice, srcContext, ByteCount, StreamMode::legacy);
+  return answered(CallId::cuMemcpyPeer, impl::cuMemcpyPeer(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, StreamMode::legacy));
 }
 CUresult cuMemcpyPeer_ptds(
     CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
     size_t ByteCount) {
-  return impl::cuMemcpyPeer(
-      dstDevice, dstContext, srcDevice, srcContext, ByteCount, StreamMode::per_thread);
+  return answered(CallId::cuMemcpyPeer, impl::cuMemcpyPeer(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, StreamMode::per_thread));
 }
 CUresult cuMemcpyHtoD(
     CUdeviceptr_v1 /*dstDevice*/, const void */*srcHost*/, unsigned int /*ByteCount*/) {
   return report_unsupported(CallId::cuMemcpyHtoD);
 }
 CUresult cuMemcpyHtoD_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount) {
-  return impl::cuMemcpyHtoD(dstDevice, srcHost, ByteCount, StreamMode::legacy);
+  return answered(CallId::cuMemcpyHtoD, impl::cuMemcpyHtoD(
+      dstDevice, srcHost, ByteCount, StreamMode::legacy));
 }
 CUresult cuMemcpyHtoD_v2_ptds(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount) {
-  return impl::cuMemcpyHtoD(dstDevice, srcHost, ByteCount, StreamMode::per_thread);
+  return answered(CallId::cuMemcpyHtoD, impl::cuMemcpyHtoD(
+      dstDevice, srcHost, ByteCount, StreamMode::per_thread));
 }
 CUresult cuMemcpyDtoH(void */*dstHost*/, CUdeviceptr_v1 /*srcDevice*/, unsigned int /*ByteCount*/) {
   return report_unsupported(CallId::cuMemcpyDtoH);
 }
 CUresult cuMemcpyDtoH_v2(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount) {
-  return impl::cuMemcpyDtoH(dstHost, srcDevice, ByteCount, StreamMode::legacy);
+  return answered(CallId::cuMemcpyDtoH, impl::cuMemcpyDtoH(
+      dstHost, srcDevice, ByteCount, StreamMode::legacy));
 }
 CUresult cuMemcpyDtoH_v2_ptds(void *dstHost, CUdeviceptr srcDevice, size_t ByteCount) {
-  return impl::cuMemcpyDtoH(dstHost, srcDevice, ByteCount, StreamMode::per_thread);
+  return answered(CallId::cuMemcpyDtoH, impl::cuMemcpyDtoH(
+      dstHost, srcDevice, ByteCount, StreamMode::per_thread));
 }
 CUresult cuMemcpyDtoD(
     CUdeviceptr_v1 /*dstDevice*/, CUdeviceptr_v1 /*srcDevice*/, unsigned int /*ByteCount*/) {
   return report_unsupported(CallId::cuMemcpyDtoD);
 }
 CUresult cuMemcpyDtoD_v2(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount) {
-  return impl::cuMemcpyDtoD(dstDevice, srcDevice, ByteCount, StreamMode::legacy);
+  return answered(CallId::cuMemcpyDtoD, impl::cuMemcpyDtoD(
+      dstDevice, srcDevice, ByteCount, StreamMode::legacy));
 }
 CUresult cuMemcpyDtoD_v2_ptds(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount) {
-  return impl::cuMemcpyDtoD(dstDevice, srcDevice, ByteCount, StreamMode::per_thread);
+  return answered(CallId::cuMemcpyDtoD, impl::cuMemcpyDtoD(
+      dstDevice, srcDevice, ByteCount, StreamMode::per_thread));
 }
 CUresult cuMemcpyDtoA(
     CUarray /*dstArray*/, unsigned int /*dstOffset*/, CUdeviceptr_v1 /*srcDevice*/,
@@ -587,28 +608,30 @@ CUresult cuMemcpy2D(const CUDA_MEMCPY2D_v1 */*pCopy*/) {
   return report_unsupported(CallId::cuMemcpy2D);
 }
 CUresult cuMemcpy2D_v2(const CUDA_MEMCPY2D *pCopy) {
-  return impl::cuMemcpy2D(pCopy, StreamMode::legacy);
+  return answered(CallId::cuMemcpy2D, impl::cuMemcpy2D(pCopy, StreamMode::legacy));
 }
 CUresult cuMemcpy2D_v2_ptds(const CUDA_MEMCPY2D *pCopy) {
-  return impl::cuMemcpy2D(pCopy, StreamMode::per_thread);
+  return answered(CallId::cuMemcpy2D, impl::cuMemcpy2D(pCopy, StreamMode::per_thread));
 }
 CUresult cuMemcpy2DUnaligned(const CUDA_MEMCPY2D_v1 */*pCopy*/) {
   return report_unsupported(CallId::cuMemcpy2DUnaligned);
 }
 CUresult cuMemcpy2DUnaligned_v2(const CUDA_MEMCPY2D *pCopy) {
-  return impl::cuMemcpy2DUnaligned(pCopy, StreamMode::legacy);
+  return answered(CallId::cuMemcpy2DUnaligned, impl::cuMemcpy2DUnaligned(
+      pCopy, StreamMode::legacy));
 }
 CUresult cuMemcpy2DUnaligned_v2_ptds(const CUDA_MEMCPY2D *pCopy) {
-  return impl::cuMemcpy2DUnaligned(pCopy, StreamMode::per_thread);
+  return answered(CallId::cuMemcpy2DUnaligned, impl::cuMemcpy2DUnaligned(
+      pCopy, StreamMode::per_thread));
 }
 CUresult cuMemcpy3D(const CUDA_MEMCPY3D_v1 */*pCopy*/) {
   return report_unsupported(CallId::cuMemcpy3D);
 }
 CUresult cuMemcpy3D_v2(const CUDA_MEMCPY3D *pCopy) {
-  return impl::cuMemcpy3D(pCopy, StreamMode::legacy);
+  return answered(CallId::cuMemcpy3D, impl::cuMemcpy3D(pCopy, StreamMode::legacy));
 }
 CUresult cuMemcpy3D_v2_ptds(const CUDA_MEMCPY3D *pCopy) {
-  return impl::cuMemcpy3D(pCopy, StreamMode::per_thread);
+  return answered(CallId::cuMemcpy3D, impl::cuMemcpy3D(pCopy, StreamMode::per_thread));
 }
 CUresult cuMemcpy3DPeer(const CUDA_MEMCPY3D_PEER */*pCopy*/) {
   return report_unsupported(CallId::cuMemcpy3DPeer);
@@ -617,21 +640,23 @@ CUresult cuMemcpy3DPeer_ptds(const CUDA_MEMCPY3D_PEER */*pCopy*/) {
   return report_unsupported(CallId::cuMemcpy3DPeer);
 }
 CUresult cuMemcpyAsync(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyAsync(dst, src, ByteCount, hStream);
+  return answered(CallId::cuMemcpyAsync, impl::cuMemcpyAsync(dst, src, ByteCount, hStream));
 }
 CUresult cuMemcpyAsync_ptsz(CUdeviceptr dst, CUdeviceptr src, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyAsync(dst, src, ByteCount, per_thread(hStream));
+  return answered(CallId::cuMemcpyAsync, impl::cuMemcpyAsync(
+      dst, src, ByteCount, per_thread(hStream)));
 }
 CUresult cuMemcpyPeerAsync(
     CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
     size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyPeerAsync(dstDevice, dstContext, srcDevice, srcContext, ByteCount, hStream);
+  return answered(CallId::cuMemcpyPeerAsync, impl::cuMemcpyPeerAsync(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, hStream));
 }
 CUresult cuMemcpyPeerAsync_ptsz(
     CUdeviceptr dstDevice, CUcontext dstContext, CUdeviceptr srcDevice, CUcontext srcContext,
     size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyPeerAsync(
-      dstDevice, dstContext, srcDevice, srcContext, ByteCount, per_thread(hStream));
+  return answered(CallId::cuMemcpyPeerAsync, impl::cuMemcpyPeerAsync(
+      dstDevice, dstContext, srcDevice, srcContext, ByteCount, per_thread(hStream)));
 }
 CUresult cuMemcpyHtoDAsync(
     CUdeviceptr_v1 /*dstDevice*/, const void */*srcHost*/, unsigned int /*ByteCount*/,
@@ -640,11 +665,13 @@ CUresult cuMemcpyHtoDAsync(
 }
 CUresult cuMemcpyHtoDAsync_v2(
     CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyHtoDAsync(dstDevice, srcHost, ByteCount, hStream);
+  return answered(CallId::cuMemcpyHtoDAsync, impl::cuMemcpyHtoDAsync(
+      dstDevice, srcHost, ByteCount, hStream));
 }
 CUresult cuMemcpyHtoDAsync_v2_ptsz(
     CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyHtoDAsync(dstDevice, srcHost, ByteCount, per_thread(hStream));
+  return answered(CallId::cuMemcpyHtoDAsync, impl::cuMemcpyHtoDAsync(
+      dstDevice, srcHost, ByteCount, per_thread(hStream)));
 }
 CUresult cuMemcpyDtoHAsync(
     void */*dstHost*/, CUdeviceptr_v1 /*srcDevice*/, unsigned int /*ByteCount*/,
@@ -653,11 +680,13 @@ CUresult cuMemcpyDtoHAsync(
 }
 CUresult cuMemcpyDtoHAsync_v2(
     void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyDtoHAsync(dstHost, srcDevice, ByteCount, hStream);
+  return answered(CallId::cuMemcpyDtoHAsync, impl::cuMemcpyDtoHAsync(
+      dstHost, srcDevice, ByteCount, hStream));
 }
 CUresult cuMemcpyDtoHAsync_v2_ptsz(
     void *dstHost, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyDtoHAsync(dstHost, srcDevice, ByteCount, per_thread(hStream));
+  return answered(CallId::cuMemcpyDtoHAsync, impl::cuMemcpyDtoHAsync(
+      dstHost, srcDevice, ByteCount, per_thread(hStream)));
 }
 CUresult cuMemcpyDtoDAsync(
     CUdeviceptr_v1 /*dstDevice*/, CUdeviceptr_v1 /*srcDevice*/, unsigned int /*ByteCount*/,
@@ -666,11 +695,13 @@ CUresult cuMemcpyDtoDAsync(
 }
 CUresult cuMemcpyDtoDAsync_v2(
     CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyDtoDAsync(dstDevice, srcDevice, ByteCount, hStream);
+  return answered(CallId::cuMemcpyDtoDAsync, impl::cuMemcpyDtoDAsync(
+      dstDevice, srcDevice, ByteCount, hStream));
 }
 CUresult cuMemcpyDtoDAsync_v2_ptsz(
     CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount, CUstream hStream) {
-  return impl::cuMemcpyDtoDAsync(dstDevice, srcDevice, ByteCount, per_thread(hStream));
+  return answered(CallId::cuMemcpyDtoDAsync, impl::cuMemcpyDtoDAsync(
+      dstDevice, srcDevice, ByteCount, per_thread(hStream)));
 }
 CUresult cuMemcpyHtoAAsync(
     CUarray /*dstArray*/, unsigned int /*dstOffset*/, const void */*srcHost*/,
@@ -706,19 +737,19 @@ CUresult cuMemcpy2DAsync(const CUDA_MEMCPY2D_v1 */*pCopy*/, CUstream /*hStream*/
   return report_unsupported(CallId::cuMemcpy2DAsync);
 }
 CUresult cuMemcpy2DAsync_v2(const CUDA_MEMCPY2D *pCopy, CUstream hStream) {
-  return impl::cuMemcpy2DAsync(pCopy, hStream);
+  return answered(CallId::cuMemcpy2DAsync, impl::cuMemcpy2DAsync(pCopy, hStream));
 }
 CUresult cuMemcpy2DAsync_v2_ptsz(const CUDA_MEMCPY2D *pCopy, CUstream hStream) {
-  return impl::cuMemcpy2DAsync(pCopy, per_thread(hStream));
+  return answered(CallId::cuMemcpy2DAsync, impl::cuMemcpy2DAsync(pCopy, per_thread(hStream)));
 }
 CUresult cuMemcpy3DAsync(const CUDA_MEMCPY3D_v1 */*pCopy*/, CUstream /*hStream*/) {
   return report_unsupported(CallId::cuMemcpy3DAsync);
 }
 CUresult cuMemcpy3DAsync_v2(const CUDA_MEMCPY3D *pCopy, CUstream hStream) {
-  return impl::cuMemcpy3DAsync(pCopy, hStream);
+  return answered(CallId::cuMemcpy3DAsync, impl::cuMemcpy3DAsync(pCopy, hStream));
 }
 CUresult cuMemcpy3DAsync_v2_ptsz(const CUDA_MEMCPY3D *pCopy, CUstream hStream) {
-  return impl::cuMemcpy3DAsync(pCopy, per_thread(hStream));
+  return answered(CallId::cuMemcpy3DAsync, impl::cuMemcpy3DAsync(pCopy, per_thread(hStream)));
 }
 CUresult cuMemcpy3DPeerAsync(const CUDA_MEMCPY3D_PEER */*pCopy*/, CUstream /*hStream*/) {
   return report_unsupported(CallId::cuMemcpy3DPeerAsync);
@@ -772,28 +803,28 @@ CUresult cuMemsetD8(CUdeviceptr_v1 /*dstDevice*/, unsigned char /*uc*/, unsigned
   return report_unsupported(CallId::cuMemsetD8);
 }
 CUresult cuMemsetD8_v2(CUdeviceptr dstDevice, unsigned char uc, size_t N) {
-  return impl::cuMemsetD8(dstDevice, uc, N, StreamMode::legacy);
+  return answered(CallId::cuMemsetD8, impl::cuMemsetD8(dstDevice, uc, N, StreamMode::legacy));
 }
 CUresult cuMemsetD8_v2_ptds(CUdeviceptr dstDevice, unsigned char uc, size_t N) {
-  return impl::cuMemsetD8(dstDevice, uc, N, StreamMode::per_thread);
+  return answered(CallId::cuMemsetD8, impl::cuMemsetD8(dstDevice, uc, N, StreamMode::per_thread));
 }
 CUresult cuMemsetD16(CUdeviceptr_v1 /*dstDevice*/, unsigned short /*us*/, unsigned int /*N*/) {
   return report_unsupported(CallId::cuMemsetD16);
 }
 CUresult cuMemsetD16_v2(CUdeviceptr dstDevice, unsigned short us, size_t N) {
-  return impl::cuMemsetD16(dstDevice, us, N, StreamMode::legacy);
+  return answered(CallId::cuMemsetD16, impl::cuMemsetD16(dstDevice, us, N, StreamMode::legacy));
 }
 CUresult cuMemsetD16_v2_ptds(CUdeviceptr dstDevice, unsigned short us, size_t N) {
-  return impl::cuMemsetD16(dstDevice, us, N, StreamMode::per_thread);
+  return answered(CallId::cuMemsetD16, impl::cuMemsetD16(dstDevice, us, N, StreamMode::per_thread));
 }
 CUresult cuMemsetD32(CUdeviceptr_v1 /*dstDevice*/, unsigned int /*ui*/, unsigned int /*N*/) {
   return report_unsupported(CallId::cuMemsetD32);
 }
 CUresult cuMemsetD32_v2(CUdeviceptr dstDevice, unsigned int ui, size_t N) {
-  return impl::cuMemsetD32(dstDevice, ui, N, StreamMode::legacy);
+  return answered(CallId::cuMemsetD32, impl::cuMemsetD32(dstDevice, ui, N, StreamMode::legacy));
 }
 CUresult cuMemsetD32_v2_ptds(CUdeviceptr dstDevice, unsigned int ui, size_t N) {
-  return impl::cuMemsetD32(dstDevice, ui, N, StreamMode::per_thread);
+  return answered(CallId::cuMemsetD32, impl::cuMemsetD32(dstDevice, ui, N, StreamMode::per_thread));
 }
 CUresult cuMemsetD2D8(
     CUdeviceptr_v1 /*dstDevice*/, unsigned int /*dstPitch*/, unsigned char /*uc*/,
@@ -802,11 +833,13 @@ CUresult cuMemsetD2D8(
 }
 CUresult cuMemsetD2D8_v2(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height) {
-  return impl::cuMemsetD2D8(dstDevice, dstPitch, uc, Width, Height, StreamMode::legacy);
+  return answered(CallId::cuMemsetD2D8, impl::cuMemsetD2D8(
+      dstDevice, dstPitch, uc, Width, Height, StreamMode::legacy));
 }
 CUresult cuMemsetD2D8_v2_ptds(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height) {
-  return impl::cuMemsetD2D8(dstDevice, dstPitch, uc, Width, Height, StreamMode::per_thread);
+  return answered(CallId::cuMemsetD2D8, impl::cuMemsetD2D8(
+      dstDevice, dstPitch, uc, Width, Height, StreamMode::per_thread));
 }
 CUresult cuMemsetD2D16(
     CUdeviceptr_v1 /*dstDevice*/, unsigned int /*dstPitch*/, unsigned short /*us*/,
@@ -815,11 +848,13 @@ CUresult cuMemsetD2D16(
 }
 CUresult cuMemsetD2D16_v2(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height) {
-  return impl::cuMemsetD2D16(dstDevice, dstPitch, us, Width, Height, StreamMode::legacy);
+  return answered(CallId::cuMemsetD2D16, impl::cuMemsetD2D16(
+      dstDevice, dstPitch, us, Width, Height, StreamMode::legacy));
 }
 CUresult cuMemsetD2D16_v2_ptds(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height) {
-  return impl::cuMemsetD2D16(dstDevice, dstPitch, us, Width, Height, StreamMode::per_thread);
+  return answered(CallId::cuMemsetD2D16, impl::cuMemsetD2D16(
+      dstDevice, dstPitch, us, Width, Height, StreamMode::per_thread));
 }
 CUresult cuMemsetD2D32(
     CUdeviceptr_v1 /*dstDevice*/, unsigned int /*dstPitch*/, unsigned int /*ui*/,
@@ -828,72 +863,84 @@ CUresult cuMemsetD2D32(
 }
 CUresult cuMemsetD2D32_v2(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height) {
-  return impl::cuMemsetD2D32(dstDevice, dstPitch, ui, Width, Height, StreamMode::legacy);
+  return answered(CallId::cuMemsetD2D32, impl::cuMemsetD2D32(
+      dstDevice, dstPitch, ui, Width, Height, StreamMode::legacy));
 }
 CUresult cuMemsetD2D32_v2_ptds(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height) {
-  return impl::cuMemsetD2D32(dstDevice, dstPitch, ui, Width, Height, StreamMode::per_thread);
+  return answered(CallId::cuMemsetD2D32, impl::cuMemsetD2D32(
+      dstDevice, dstPitch, ui, Width, Height, StreamMode::per_thread));
 }
 CUresult cuMemsetD8Async(CUdeviceptr dstDevice, unsigned char uc, size_t N, CUstream hStream) {
-  return impl::cuMemsetD8Async(dstDevice, uc, N, hStream);
+  return answered(CallId::cuMemsetD8Async, impl::cuMemsetD8Async(dstDevice, uc, N, hStream));
 }
 CUresult cuMemsetD8Async_ptsz(CUdeviceptr dstDevice, unsigned char uc, size_t N, CUstream hStream) {
-  return impl::cuMemsetD8Async(dstDevice, uc, N, per_thread(hStream));
+  return answered(CallId::cuMemsetD8Async, impl::cuMemsetD8Async(
+      dstDevice, uc, N, per_thread(hStream)));
 }
 CUresult cuMemsetD16Async(CUdeviceptr dstDevice, unsigned short us, size_t N, CUstream hStream) {
-  return impl::cuMemsetD16Async(dstDevice, us, N, hStream);
+  return answered(CallId::cuMemsetD16Async, impl::cuMemsetD16Async(dstDevice, us, N, hStream));
 }
 CUresult cuMemsetD16Async_ptsz(
     CUdeviceptr dstDevice, unsigned short us, size_t N, CUstream hStream) {
-  return impl::cuMemsetD16Async(dstDevice, us, N, per_thread(hStream));
+  return answered(CallId::cuMemsetD16Async, impl::cuMemsetD16Async(
+      dstDevice, us, N, per_thread(hStream)));
 }
 CUresult cuMemsetD32Async(CUdeviceptr dstDevice, unsigned int ui, size_t N, CUstream hStream) {
-  return impl::cuMemsetD32Async(dstDevice, ui, N, hStream);
+  return answered(CallId::cuMemsetD32Async, impl::cuMemsetD32Async(dstDevice, ui, N, hStream));
 }
 CUresult cuMemsetD32Async_ptsz(CUdeviceptr dstDevice, unsigned int ui, size_t N, CUstream hStream) {
-  return impl::cuMemsetD32Async(dstDevice, ui, N, per_thread(hStream));
+  return answered(CallId::cuMemsetD32Async, impl::cuMemsetD32Async(
+      dstDevice, ui, N, per_thread(hStream)));
 }
 CUresult cuMemsetD2D8Async(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height,
     CUstream hStream) {
-  return impl::cuMemsetD2D8Async(dstDevice, dstPitch, uc, Width, Height, hStream);
+  return answered(CallId::cuMemsetD2D8Async, impl::cuMemsetD2D8Async(
+      dstDevice, dstPitch, uc, Width, Height, hStream));
 }
 CUresult cuMemsetD2D8Async_ptsz(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned char uc, size_t Width, size_t Height,
     CUstream hStream) {
-  return impl::cuMemsetD2D8Async(dstDevice, dstPitch, uc, Width, Height, per_thread(hStream));
+  return answered(CallId::cuMemsetD2D8Async, impl::cuMemsetD2D8Async(
+      dstDevice, dstPitch, uc, Width, Height, per_thread(hStream)));
 }
 CUresult cuMemsetD2D16Async(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height,
     CUstream hStream) {
-  return impl::cuMemsetD2D16Async(dstDevice, dstPitch, us, Width, Height, hStream);
+  return answered(CallId::cuMemsetD2D16Async, impl::cuMemsetD2D16Async(
+      dstDevice, dstPitch, us, Width, Height, hStream));
 }
 CUresult cuMemsetD2D16Async_ptsz(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned short us, size_t Width, size_t Height,
     CUstream hStream) {
-  return impl::cuMemsetD2D16Async(dstDevice, dstPitch, us, Width, Height, per_thread(hStream));
+  return answered(CallId::cuMemsetD2D16Async, impl::cuMemsetD2D16Async(
+      dstDevice, dstPitch, us, Width, Height, per_thread(hStream)));
 }
 CUresult cuMemsetD2D32Async(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height,
     CUstream hStream) {
-  return impl::cuMemsetD2D32Async(dstDevice, dstPitch, ui, Width, Height, hStream);
+  return answered(CallId::cuMemsetD2D32Async, impl::cuMemsetD2D32Async(
+      dstDevice, dstPitch, ui, Width, Height, hStream));
 }
 CUresult cuMemsetD2D32Async_ptsz(
     CUdeviceptr dstDevice, size_t dstPitch, unsigned int ui, size_t Width, size_t Height,
     CUstream hStream) {
-  return impl::cuMemsetD2D32Async(dstDevice, dstPitch, ui, Width, Height, per_thread(hStream));
+  return answered(CallId::cuMemsetD2D32Async, impl::cuMemsetD2D32Async(
+      dstDevice, dstPitch, ui, Width, Height, per_thread(hStream)));
 }
 CUresult cuArrayCreate(CUarray */*pHandle*/, const CUDA_ARRAY_DESCRIPTOR_v1 */*pAllocateArray*/) {
   return report_unsupported(CallId::cuArrayCreate);
 }
 CUresult cuArrayCreate_v2(CUarray *pHandle, const CUDA_ARRAY_DESCRIPTOR *pAllocateArray) {
-  return impl::cuArrayCreate(pHandle, pAllocateArray);
+  return answered(CallId::cuArrayCreate, impl::cuArrayCreate(pHandle, pAllocateArray));
 }
 CUresult cuArrayGetDescriptor(CUDA_ARRAY_DESCRIPTOR_v1 */*pArrayDescriptor*/, CUarray /*hArray*/) {
   return report_unsupported(CallId::cuArrayGetDescriptor);
 }
 CUresult cuArrayGetDescriptor_v2(CUDA_ARRAY_DESCRIPTOR *pArrayDescriptor, CUarray hArray) {
-  return impl::cuArrayGetDescriptor(pArrayDescriptor, hArray);
+  return answered(CallId::cuArrayGetDescriptor, impl::cuArrayGetDescriptor(
+      pArrayDescriptor, hArray));
 }
 CUresult cuArrayGetSparseProperties(
     CUDA_ARRAY_SPARSE_PROPERTIES */*sparseProperties*/, CUarray /*array*/) {
@@ -905,7 +952,8 @@ CUresult cuMipmappedArrayGetSparseProperties(
 }
 CUresult cuArrayGetMemoryRequirements(
     CUDA_ARRAY_MEMORY_REQUIREMENTS *memoryRequirements, CUarray array, CUdevice device) {
-  return impl::cuArrayGetMemoryRequirements(memoryRequirements, array, device);
+  return answered(CallId::cuArrayGetMemoryRequirements, impl::cuArrayGetMemoryRequirements(
+      memoryRequirements, array, device));
 }
 CUresult cuMipmappedArrayGetMemoryRequirements(
     CUDA_ARRAY_MEMORY_REQUIREMENTS */*memoryRequirements*/, CUmipmappedArray /*mipmap*/,
@@ -916,21 +964,22 @@ CUresult cuArrayGetPlane(CUarray */*pPlaneArray*/, CUarray /*hArray*/, unsigned 
   return report_unsupported(CallId::cuArrayGetPlane);
 }
 CUresult cuArrayDestroy(CUarray hArray) {
-  return impl::cuArrayDestroy(hArray);
+  return answered(CallId::cuArrayDestroy, impl::cuArrayDestroy(hArray));
 }
 CUresult cuArray3DCreate(
     CUarray */*pHandle*/, const CUDA_ARRAY3D_DESCRIPTOR_v1 */*pAllocateArray*/) {
   return report_unsupported(CallId::cuArray3DCreate);
 }
 CUresult cuArray3DCreate_v2(CUarray *pHandle, const CUDA_ARRAY3D_DESCRIPTOR *pAllocateArray) {
-  return impl::cuArray3DCreate(pHandle, pAllocateArray);
+  return answered(CallId::cuArray3DCreate, impl::cuArray3DCreate(pHandle, pAllocateArray));
 }
 CUresult cuArray3DGetDescriptor(
     CUDA_ARRAY3D_DESCRIPTOR_v1 */*pArrayDescriptor*/, CUarray /*hArray*/) {
   return report_unsupported(CallId::cuArray3DGetDescriptor);
 }
 CUresult cuArray3DGetDescriptor_v2(CUDA_ARRAY3D_DESCRIPTOR *pArrayDescriptor, CUarray hArray) {
-  return impl::cuArray3DGetDescriptor(pArrayDescriptor, hArray);
+  return answered(CallId::cuArray3DGetDescriptor, impl::cuArray3DGetDescriptor(
+      pArrayDescriptor, hArray));
 }
 CUresult cuMipmappedArrayCreate(
     CUmipmappedArray */*pHandle*/, const CUDA_ARRAY3D_DESCRIPTOR */*pMipmappedArrayDesc*/,
@@ -1022,38 +1071,39 @@ CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle */*handle*/, v
   return report_unsupported(CallId::cuMemRetainAllocationHandle);
 }
 CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream) {
-  return impl::cuMemFreeAsync(dptr, hStream);
+  return answered(CallId::cuMemFreeAsync, impl::cuMemFreeAsync(dptr, hStream));
 }
 CUresult cuMemFreeAsync_ptsz(CUdeviceptr dptr, CUstream hStream) {
-  return impl::cuMemFreeAsync(dptr, per_thread(hStream));
+  return answered(CallId::cuMemFreeAsync, impl::cuMemFreeAsync(dptr, per_thread(hStream)));
 }
 CUresult cuMemAllocAsync(CUdeviceptr *dptr, size_t bytesize, CUstream hStream) {
-  return impl::cuMemAllocAsync(dptr, bytesize, hStream);
+  return answered(CallId::cuMemAllocAsync, impl::cuMemAllocAsync(dptr, bytesize, hStream));
 }
 CUresult cuMemAllocAsync_ptsz(CUdeviceptr *dptr, size_t bytesize, CUstream hStream) {
-  return impl::cuMemAllocAsync(dptr, bytesize, per_thread(hStream));
+  return answered(CallId::cuMemAllocAsync, impl::cuMemAllocAsync(
+      dptr, bytesize, per_thread(hStream)));
 }
 CUresult cuMemPoolTrimTo(CUmemoryPool pool, size_t minBytesToKeep) {
-  return impl::cuMemPoolTrimTo(pool, minBytesToKeep);
+  return answered(CallId::cuMemPoolTrimTo, impl::cuMemPoolTrimTo(pool, minBytesToKeep));
 }
 CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
-  return impl::cuMemPoolSetAttribute(pool, attr, value);
+  return answered(CallId::cuMemPoolSetAttribute, impl::cuMemPoolSetAttribute(pool, attr, value));
 }
 CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
-  return impl::cuMemPoolGetAttribute(pool, attr, value);
+  return answered(CallId::cuMemPoolGetAttribute, impl::cuMemPoolGetAttribute(pool, attr, value));
 }
 CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count) {
-  return impl::cuMemPoolSetAccess(pool, map, count);
+  return answered(CallId::cuMemPoolSetAccess, impl::cuMemPoolSetAccess(pool, map, count));
 }
 CUresult cuMemPoolGetAccess(
     CUmemAccess_flags *flags, CUmemoryPool memPool, CUmemLocation *location) {
-  return impl::cuMemPoolGetAccess(flags, memPool, location);
+  return answered(CallId::cuMemPoolGetAccess, impl::cuMemPoolGetAccess(flags, memPool, location));
 }
 CUresult cuMemPoolCreate(CUmemoryPool *pool, const CUmemPoolProps *poolProps) {
-  return impl::cuMemPoolCreate(pool, poolProps);
+  return answered(CallId::cuMemPoolCreate, impl::cuMemPoolCreate(pool, poolProps));
 }
 CUresult cuMemPoolDestroy(CUmemoryPool pool) {
-  return impl::cuMemPoolDestroy(pool);
+  return answered(CallId::cuMemPoolDestroy, impl::cuMemPoolDestroy(pool));
 }
 CUresult cuMemGetDefaultMemPool(
     CUmemoryPool */*pool_out*/, CUmemLocation */*location*/, CUmemAllocationType /*type*/) {
@@ -1069,11 +1119,13 @@ CUresult cuMemSetMemPool(
 }
 CUresult cuMemAllocFromPoolAsync(
     CUdeviceptr *dptr, size_t bytesize, CUmemoryPool pool, CUstream hStream) {
-  return impl::cuMemAllocFromPoolAsync(dptr, bytesize, pool, hStream);
+  return answered(CallId::cuMemAllocFromPoolAsync, impl::cuMemAllocFromPoolAsync(
+      dptr, bytesize, pool, hStream));
 }
 CUresult cuMemAllocFromPoolAsync_ptsz(
     CUdeviceptr *dptr, size_t bytesize, CUmemoryPool pool, CUstream hStream) {
-  return impl::cuMemAllocFromPoolAsync(dptr, bytesize, pool, per_thread(hStream));
+  return answered(CallId::cuMemAllocFromPoolAsync, impl::cuMemAllocFromPoolAsync(
+      dptr, bytesize, pool, per_thread(hStream)));
 }
 CUresult cuMemPoolExportToShareableHandle(
     void */*handle_out*/, CUmemoryPool /*pool*/, CUmemAllocationHandleType /*handleType*/,
@@ -1121,7 +1173,7 @@ CUresult cuMulticastGetGranularity(
   return report_unsupported(CallId::cuMulticastGetGranularity);
 }
 CUresult cuPointerGetAttribute(void *data, CUpointer_attribute attribute, CUdeviceptr ptr) {
-  return impl::cuPointerGetAttribute(data, attribute, ptr);
+  return answered(CallId::cuPointerGetAttribute, impl::cuPointerGetAttribute(data, attribute, ptr));
 }
 CUresult cuMemPrefetchAsync(
     CUdeviceptr /*devPtr*/, size_t /*count*/, CUdevice /*dstDevice*/, CUstream /*hStream*/) {
@@ -1129,7 +1181,8 @@ CUresult cuMemPrefetchAsync(
 }
 CUresult cuMemPrefetchAsync_v2(
     CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
-  return impl::cuMemPrefetchAsync(devPtr, count, location, flags, hStream);
+  return answered(CallId::cuMemPrefetchAsync, impl::cuMemPrefetchAsync(
+      devPtr, count, location, flags, hStream));
 }
 CUresult cuMemPrefetchAsync_ptsz(
     CUdeviceptr /*devPtr*/, size_t /*count*/, CUdevice /*dstDevice*/, CUstream /*hStream*/) {
@@ -1137,7 +1190,8 @@ CUresult cuMemPrefetchAsync_ptsz(
 }
 CUresult cuMemPrefetchAsync_v2_ptsz(
     CUdeviceptr devPtr, size_t count, CUmemLocation location, unsigned int flags, CUstream hStream) {
-  return impl::cuMemPrefetchAsync(devPtr, count, location, flags, per_thread(hStream));
+  return answered(CallId::cuMemPrefetchAsync, impl::cuMemPrefetchAsync(
+      devPtr, count, location, flags, per_thread(hStream)));
 }
 CUresult cuMemAdvise(
     CUdeviceptr /*devPtr*/, size_t /*count*/, CUmem_advise /*advice*/, CUdevice /*device*/) {
@@ -1145,7 +1199,7 @@ CUresult cuMemAdvise(
 }
 CUresult cuMemAdvise_v2(
     CUdeviceptr devPtr, size_t count, CUmem_advise advice, CUmemLocation location) {
-  return impl::cuMemAdvise(devPtr, count, advice, location);
+  return answered(CallId::cuMemAdvise, impl::cuMemAdvise(devPtr, count, advice, location));
 }
 CUresult cuMemPrefetchBatchAsync(
     CUdeviceptr */*dptrs*/, size_t */*sizes*/, size_t /*count*/, CUmemLocation */*prefetchLocs*/,
@@ -1192,79 +1246,90 @@ CUresult cuMemRangeGetAttributes(
   return report_unsupported(CallId::cuMemRangeGetAttributes);
 }
 CUresult cuPointerSetAttribute(const void *value, CUpointer_attribute attribute, CUdeviceptr ptr) {
-  return impl::cuPointerSetAttribute(value, attribute, ptr);
+  return answered(CallId::cuPointerSetAttribute, impl::cuPointerSetAttribute(
+      value, attribute, ptr));
 }
 CUresult cuPointerGetAttributes(
     unsigned int numAttributes, CUpointer_attribute *attributes, void **data, CUdeviceptr ptr) {
-  return impl::cuPointerGetAttributes(numAttributes, attributes, data, ptr);
+  return answered(CallId::cuPointerGetAttributes, impl::cuPointerGetAttributes(
+      numAttributes, attributes, data, ptr));
 }
 CUresult cuStreamCreate(CUstream *phStream, unsigned int Flags) {
-  return impl::cuStreamCreate(phStream, Flags);
+  return answered(CallId::cuStreamCreate, impl::cuStreamCreate(phStream, Flags));
 }
 CUresult cuStreamCreateWithPriority(CUstream *phStream, unsigned int flags, int priority) {
-  return impl::cuStreamCreateWithPriority(phStream, flags, priority);
+  return answered(CallId::cuStreamCreateWithPriority, impl::cuStreamCreateWithPriority(
+      phStream, flags, priority));
 }
 CUresult cuStreamGetPriority(CUstream hStream, int *priority) {
-  return impl::cuStreamGetPriority(hStream, priority);
+  return answered(CallId::cuStreamGetPriority, impl::cuStreamGetPriority(hStream, priority));
 }
 CUresult cuStreamGetPriority_ptsz(CUstream hStream, int *priority) {
-  return impl::cuStreamGetPriority(per_thread(hStream), priority);
+  return answered(CallId::cuStreamGetPriority, impl::cuStreamGetPriority(
+      per_thread(hStream), priority));
 }
 CUresult cuStreamGetDevice(CUstream hStream, CUdevice *device) {
-  return impl::cuStreamGetDevice(hStream, device);
+  return answered(CallId::cuStreamGetDevice, impl::cuStreamGetDevice(hStream, device));
 }
 CUresult cuStreamGetDevice_ptsz(CUstream hStream, CUdevice *device) {
-  return impl::cuStreamGetDevice(per_thread(hStream), device);
+  return answered(CallId::cuStreamGetDevice, impl::cuStreamGetDevice(per_thread(hStream), device));
 }
 CUresult cuStreamGetFlags(CUstream hStream, unsigned int *flags) {
-  return impl::cuStreamGetFlags(hStream, flags);
+  return answered(CallId::cuStreamGetFlags, impl::cuStreamGetFlags(hStream, flags));
 }
 CUresult cuStreamGetFlags_ptsz(CUstream hStream, unsigned int *flags) {
-  return impl::cuStreamGetFlags(per_thread(hStream), flags);
+  return answered(CallId::cuStreamGetFlags, impl::cuStreamGetFlags(per_thread(hStream), flags));
 }
 CUresult cuStreamGetId(CUstream hStream, unsigned long long *streamId) {
-  return impl::cuStreamGetId(hStream, streamId);
+  return answered(CallId::cuStreamGetId, impl::cuStreamGetId(hStream, streamId));
 }
 CUresult cuStreamGetId_ptsz(CUstream hStream, unsigned long long *streamId) {
-  return impl::cuStreamGetId(per_thread(hStream), streamId);
+  return answered(CallId::cuStreamGetId, impl::cuStreamGetId(per_thread(hStream), streamId));
 }
 CUresult cuStreamGetCtx(CUstream hStream, CUcontext *pctx) {
-  return impl::cuStreamGetCtx(hStream, pctx, nullptr);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(hStream, pctx, nullptr));
 }
 CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx) {
-  return impl::cuStreamGetCtx(hStream, pCtx, pGreenCtx);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(hStream, pCtx, pGreenCtx));
 }
 CUresult cuStreamGetCtx_ptsz(CUstream hStream, CUcontext *pctx) {
-  return impl::cuStreamGetCtx(per_thread(hStream), pctx, nullptr);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(per_thread(hStream), pctx, nullptr));
 }
 CUresult cuStreamGetCtx_v2_ptsz(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx) {
-  return impl::cuStreamGetCtx(per_thread(hStream), pCtx, pGreenCtx);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(
+      per_thread(hStream), pCtx, pGreenCtx));
 }
 CUresult cuStreamWaitEvent(CUstream hStream, CUevent hEvent, unsigned int Flags) {
-  return impl::cuStreamWaitEvent(hStream, hEvent, Flags);
+  return answered(CallId::cuStreamWaitEvent, impl::cuStreamWaitEvent(hStream, hEvent, Flags));
 }
 CUresult cuStreamWaitEvent_ptsz(CUstream hStream, CUevent hEvent, unsigned int Flags) {
-  return impl::cuStreamWaitEvent(per_thread(hStream), hEvent, Flags);
+  return answered(CallId::cuStreamWaitEvent, impl::cuStreamWaitEvent(
+      per_thread(hStream), hEvent, Flags));
 }
 CUresult cuStreamAddCallback(
     CUstream hStream, CUstreamCallback callback, void *userData, unsigned int flags) {
-  return impl::cuStreamAddCallback(hStream, callback, userData, flags);
+  return answered(CallId::cuStreamAddCallback, impl::cuStreamAddCallback(
+      hStream, callback, userData, flags));
 }
 CUresult cuStreamAddCallback_ptsz(
     CUstream hStream, CUstreamCallback callback, void *userData, unsigned int flags) {
-  return impl::cuStreamAddCallback(per_thread(hStream), callback, userData, flags);
+  return answered(CallId::cuStreamAddCallback, impl::cuStreamAddCallback(
+      per_thread(hStream), callback, userData, flags));
 }
 CUresult cuStreamBeginCapture(CUstream hStream) {
-  return impl::cuStreamBeginCapture(hStream, CU_STREAM_CAPTURE_MODE_GLOBAL);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(
+      hStream, CU_STREAM_CAPTURE_MODE_GLOBAL));
 }
 CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode mode) {
-  return impl::cuStreamBeginCapture(hStream, mode);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(hStream, mode));
 }
 CUresult cuStreamBeginCapture_ptsz(CUstream hStream) {
-  return impl::cuStreamBeginCapture(per_thread(hStream), CU_STREAM_CAPTURE_MODE_GLOBAL);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(
+      per_thread(hStream), CU_STREAM_CAPTURE_MODE_GLOBAL));
 }
 CUresult cuStreamBeginCapture_v2_ptsz(CUstream hStream, CUstreamCaptureMode mode) {
-  return impl::cuStreamBeginCapture(per_thread(hStream), mode);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(
+      per_thread(hStream), mode));
 }
 CUresult cuStreamBeginCaptureToGraph(
     CUstream /*hStream*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
@@ -1279,58 +1344,61 @@ CUresult cuStreamBeginCaptureToGraph_ptsz(
   return report_unsupported(CallId::cuStreamBeginCaptureToGraph);
 }
 CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode) {
-  return impl::cuThreadExchangeStreamCaptureMode(mode);
+  return answered(CallId::cuThreadExchangeStreamCaptureMode, impl::cuThreadExchangeStreamCaptureMode(
+      mode));
 }
 CUresult cuStreamEndCapture(CUstream hStream, CUgraph *phGraph) {
-  return impl::cuStreamEndCapture(hStream, phGraph);
+  return answered(CallId::cuStreamEndCapture, impl::cuStreamEndCapture(hStream, phGraph));
 }
 CUresult cuStreamEndCapture_ptsz(CUstream hStream, CUgraph *phGraph) {
-  return impl::cuStreamEndCapture(per_thread(hStream), phGraph);
+  return answered(CallId::cuStreamEndCapture, impl::cuStreamEndCapture(
+      per_thread(hStream), phGraph));
 }
 CUresult cuStreamIsCapturing(CUstream hStream, CUstreamCaptureStatus *captureStatus) {
-  return impl::cuStreamIsCapturing(hStream, captureStatus);
+  return answered(CallId::cuStreamIsCapturing, impl::cuStreamIsCapturing(hStream, captureStatus));
 }
 CUresult cuStreamIsCapturing_ptsz(CUstream hStream, CUstreamCaptureStatus *captureStatus) {
-  return impl::cuStreamIsCapturing(per_thread(hStream), captureStatus);
+  return answered(CallId::cuStreamIsCapturing, impl::cuStreamIsCapturing(
+      per_thread(hStream), captureStatus));
 }
 CUresult cuStreamGetCaptureInfo(
     CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
-  return impl::cuStreamGetCaptureInfo(
-      hStream, captureStatus_out, id_out, nullptr, nullptr, nullptr, nullptr);
+  return answered(CallId::cuStreamGetCaptureInfo, impl::cuStreamGetCaptureInfo(
+      hStream, captureStatus_out, id_out, nullptr, nullptr, nullptr, nullptr));
 }
 CUresult cuStreamGetCaptureInfo_v2(
     CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out,
     CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out) {
-  return impl::cuStreamGetCaptureInfo(
-      hStream, captureStatus_out, id_out, graph_out, dependencies_out, nullptr, numDependencies_out);
+  return answered(CallId::cuStreamGetCaptureInfo, impl::cuStreamGetCaptureInfo(
+      hStream, captureStatus_out, id_out, graph_out, dependencies_out, nullptr, numDependencies_out));
 }
 CUresult cuStreamGetCaptureInfo_v3(
     CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out,
     CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out,
     size_t *numDependencies_out) {
-  return impl::cuStreamGetCaptureInfo(
+  return answered(CallId::cuStreamGetCaptureInfo, impl::cuStreamGetCaptureInfo(
       hStream, captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out,
-      numDependencies_out);
+      numDependencies_out));
 }
 CUresult cuStreamGetCaptureInfo_ptsz(
     CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out) {
-  return impl::cuStreamGetCaptureInfo(
-      per_thread(hStream), captureStatus_out, id_out, nullptr, nullptr, nullptr, nullptr);
+  return answered(CallId::cuStreamGetCaptureInfo, impl::cuStreamGetCaptureInfo(
+      per_thread(hStream), captureStatus_out, id_out, nullptr, nullptr, nullptr, nullptr));
 }
 CUresult cuStreamGetCaptureInfo_v2_ptsz(
     CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out,
     CUgraph *graph_out, const CUgraphNode **dependencies_out, size_t *numDependencies_out) {
-  return impl::cuStreamGetCaptureInfo(
+  return answered(CallId::cuStreamGetCaptureInfo, impl::cuStreamGetCaptureInfo(
       per_thread(hStream), captureStatus_out, id_out, graph_out, dependencies_out, nullptr,
-      numDependencies_out);
+      numDependencies_out));
 }
 CUresult cuStreamGetCaptureInfo_v3_ptsz(
     CUstream hStream, CUstreamCaptureStatus *captureStatus_out, cuuint64_t *id_out,
     CUgraph *graph_out, const CUgraphNode **dependencies_out, const CUgraphEdgeData **edgeData_out,
     size_t *numDependencies_out) {
-  return impl::cuStreamGetCaptureInfo(
+  return answered(CallId::cuStreamGetCaptureInfo, impl::cuStreamGetCaptureInfo(
       per_thread(hStream), captureStatus_out, id_out, graph_out, dependencies_out, edgeData_out,
-      numDependencies_out);
+      numDependencies_out));
 }
 CUresult cuStreamUpdateCaptureDependencies(
     CUstream /*hStream*/, CUgraphNode */*dependencies*/, size_t /*numDependencies*/,
@@ -1361,76 +1429,84 @@ CUresult cuStreamAttachMemAsync_ptsz(
   return report_unsupported(CallId::cuStreamAttachMemAsync);
 }
 CUresult cuStreamQuery(CUstream hStream) {
-  return impl::cuStreamQuery(hStream);
+  return answered(CallId::cuStreamQuery, impl::cuStreamQuery(hStream));
 }
 CUresult cuStreamQuery_ptsz(CUstream hStream) {
-  return impl::cuStreamQuery(per_thread(hStream));
+  return answered(CallId::cuStreamQuery, impl::cuStreamQuery(per_thread(hStream)));
 }
 CUresult cuStreamSynchronize(CUstream hStream) {
-  return impl::cuStreamSynchronize(hStream);
+  return answered(CallId::cuStreamSynchronize, impl::cuStreamSynchronize(hStream));
 }
 CUresult cuStreamSynchronize_ptsz(CUstream hStream) {
-  return impl::cuStreamSynchronize(per_thread(hStream));
+  return answered(CallId::cuStreamSynchronize, impl::cuStreamSynchronize(per_thread(hStream)));
 }
 CUresult cuStreamDestroy(CUstream hStream) {
-  return impl::cuStreamDestroy(hStream);
+  return answered(CallId::cuStreamDestroy, impl::cuStreamDestroy(hStream));
 }
 CUresult cuStreamDestroy_v2(CUstream hStream) {
-  return impl::cuStreamDestroy(hStream);
+  return answered(CallId::cuStreamDestroy, impl::cuStreamDestroy(hStream));
 }
 CUresult cuStreamCopyAttributes(CUstream dstStream, CUstream srcStream) {
-  return impl::cuStreamCopyAttributes(dstStream, srcStream);
+  return answered(CallId::cuStreamCopyAttributes, impl::cuStreamCopyAttributes(
+      dstStream, srcStream));
 }
 CUresult cuStreamCopyAttributes_ptsz(CUstream dstStream, CUstream srcStream) {
-  return impl::cuStreamCopyAttributes(per_thread(dstStream), per_thread(srcStream));
+  return answered(CallId::cuStreamCopyAttributes, impl::cuStreamCopyAttributes(
+      per_thread(dstStream), per_thread(srcStream)));
 }
 CUresult cuStreamGetAttribute(CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value) {
-  return impl::cuStreamGetAttribute(hStream, attr, value);
+  return answered(CallId::cuStreamGetAttribute, impl::cuStreamGetAttribute(hStream, attr, value));
 }
 CUresult cuStreamGetAttribute_ptsz(
     CUstream hStream, CUstreamAttrID attr, CUstreamAttrValue *value) {
-  return impl::cuStreamGetAttribute(per_thread(hStream), attr, value);
+  return answered(CallId::cuStreamGetAttribute, impl::cuStreamGetAttribute(
+      per_thread(hStream), attr, value));
 }
 CUresult cuStreamSetAttribute(
     CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param) {
-  return impl::cuStreamSetAttribute(hStream, attr, param);
+  return answered(CallId::cuStreamSetAttribute, impl::cuStreamSetAttribute(hStream, attr, param));
 }
 CUresult cuStreamSetAttribute_ptsz(
     CUstream hStream, CUstreamAttrID attr, const CUstreamAttrValue *param) {
-  return impl::cuStreamSetAttribute(per_thread(hStream), attr, param);
+  return answered(CallId::cuStreamSetAttribute, impl::cuStreamSetAttribute(
+      per_thread(hStream), attr, param));
 }
 CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags) {
-  return impl::cuEventCreate(phEvent, Flags);
+  return answered(CallId::cuEventCreate, impl::cuEventCreate(phEvent, Flags));
 }
 CUresult cuEventRecord(CUevent hEvent, CUstream hStream) {
-  return impl::cuEventRecord(hEvent, hStream);
+  return answered(CallId::cuEventRecord, impl::cuEventRecord(hEvent, hStream));
 }
 CUresult cuEventRecord_ptsz(CUevent hEvent, CUstream hStream) {
-  return impl::cuEventRecord(hEvent, per_thread(hStream));
+  return answered(CallId::cuEventRecord, impl::cuEventRecord(hEvent, per_thread(hStream)));
 }
 CUresult cuEventRecordWithFlags(CUevent hEvent, CUstream hStream, unsigned int flags) {
-  return impl::cuEventRecordWithFlags(hEvent, hStream, flags);
+  return answered(CallId::cuEventRecordWithFlags, impl::cuEventRecordWithFlags(
+      hEvent, hStream, flags));
 }
 CUresult cuEventRecordWithFlags_ptsz(CUevent hEvent, CUstream hStream, unsigned int flags) {
-  return impl::cuEventRecordWithFlags(hEvent, per_thread(hStream), flags);
+  return answered(CallId::cuEventRecordWithFlags, impl::cuEventRecordWithFlags(
+      hEvent, per_thread(hStream), flags));
 }
 CUresult cuEventQuery(CUevent hEvent) {
-  return impl::cuEventQuery(hEvent);
+  return answered(CallId::cuEventQuery, impl::cuEventQuery(hEvent));
 }
 CUresult cuEventSynchronize(CUevent hEvent) {
-  return impl::cuEventSynchronize(hEvent);
+  return answered(CallId::cuEventSynchronize, impl::cuEventSynchronize(hEvent));
 }
 CUresult cuEventDestroy(CUevent hEvent) {
-  return impl::cuEventDestroy(hEvent);
+  return answered(CallId::cuEventDestroy, impl::cuEventDestroy(hEvent));
 }
 CUresult cuEventDestroy_v2(CUevent hEvent) {
-  return impl::cuEventDestroy(hEvent);
+  return answered(CallId::cuEventDestroy, impl::cuEventDestroy(hEvent));
 }
 CUresult cuEventElapsedTime(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
-  return impl::cuEventElapsedTime(pMilliseconds, hStart, hEnd);
+  return answered(CallId::cuEventElapsedTime, impl::cuEventElapsedTime(
+      pMilliseconds, hStart, hEnd));
 }
 CUresult cuEventElapsedTime_v2(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
-  return impl::cuEventElapsedTime(pMilliseconds, hStart, hEnd);
+  return answered(CallId::cuEventElapsedTime, impl::cuEventElapsedTime(
+      pMilliseconds, hStart, hEnd));
 }
 CUresult cuImportExternalMemory(
     CUexternalMemory */*extMem_out*/, const CUDA_EXTERNAL_MEMORY_HANDLE_DESC */*memHandleDesc*/) {
@@ -1483,67 +1559,83 @@ CUresult cuDestroyExternalSemaphore(CUexternalSemaphore /*extSem*/) {
 }
 CUresult cuStreamWaitValue32(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue32(stream, addr, value, flags);
+  return answered(CallId::cuStreamWaitValue32, impl::cuStreamWaitValue32(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWaitValue32_v2(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue32(stream, addr, value, flags);
+  return answered(CallId::cuStreamWaitValue32, impl::cuStreamWaitValue32(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWaitValue32_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue32(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWaitValue32, impl::cuStreamWaitValue32(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWaitValue32_v2_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue32(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWaitValue32, impl::cuStreamWaitValue32(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWaitValue64(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue64(stream, addr, value, flags);
+  return answered(CallId::cuStreamWaitValue64, impl::cuStreamWaitValue64(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWaitValue64_v2(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue64(stream, addr, value, flags);
+  return answered(CallId::cuStreamWaitValue64, impl::cuStreamWaitValue64(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWaitValue64_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue64(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWaitValue64, impl::cuStreamWaitValue64(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWaitValue64_v2_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWaitValue64(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWaitValue64, impl::cuStreamWaitValue64(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWriteValue32(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue32(stream, addr, value, flags);
+  return answered(CallId::cuStreamWriteValue32, impl::cuStreamWriteValue32(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWriteValue32_v2(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue32(stream, addr, value, flags);
+  return answered(CallId::cuStreamWriteValue32, impl::cuStreamWriteValue32(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWriteValue32_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue32(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWriteValue32, impl::cuStreamWriteValue32(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWriteValue32_v2_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint32_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue32(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWriteValue32, impl::cuStreamWriteValue32(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWriteValue64(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue64(stream, addr, value, flags);
+  return answered(CallId::cuStreamWriteValue64, impl::cuStreamWriteValue64(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWriteValue64_v2(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue64(stream, addr, value, flags);
+  return answered(CallId::cuStreamWriteValue64, impl::cuStreamWriteValue64(
+      stream, addr, value, flags));
 }
 CUresult cuStreamWriteValue64_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue64(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWriteValue64, impl::cuStreamWriteValue64(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamWriteValue64_v2_ptsz(
     CUstream stream, CUdeviceptr addr, cuuint64_t value, unsigned int flags) {
-  return impl::cuStreamWriteValue64(per_thread(stream), addr, value, flags);
+  return answered(CallId::cuStreamWriteValue64, impl::cuStreamWriteValue64(
+      per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamBatchMemOp(
     CUstream /*stream*/, unsigned int /*count*/, CUstreamBatchMemOpParams */*paramArray*/,
@@ -1566,79 +1658,83 @@ CUresult cuStreamBatchMemOp_v2_ptsz(
   return report_unsupported(CallId::cuStreamBatchMemOp);
 }
 CUresult cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc) {
-  return impl::cuFuncGetAttribute(pi, attrib, hfunc);
+  return answered(CallId::cuFuncGetAttribute, impl::cuFuncGetAttribute(pi, attrib, hfunc));
 }
 CUresult cuFuncSetAttribute(CUfunction hfunc, CUfunction_attribute attrib, int value) {
-  return impl::cuFuncSetAttribute(hfunc, attrib, value);
+  return answered(CallId::cuFuncSetAttribute, impl::cuFuncSetAttribute(hfunc, attrib, value));
 }
 CUresult cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config) {
-  return impl::cuFuncSetCacheConfig(hfunc, config);
+  return answered(CallId::cuFuncSetCacheConfig, impl::cuFuncSetCacheConfig(hfunc, config));
 }
 CUresult cuFuncGetModule(CUmodule *hmod, CUfunction hfunc) {
-  return impl::cuFuncGetModule(hmod, hfunc);
+  return answered(CallId::cuFuncGetModule, impl::cuFuncGetModule(hmod, hfunc));
 }
 CUresult cuFuncGetName(const char **name, CUfunction hfunc) {
-  return impl::cuFuncGetName(name, hfunc);
+  return answered(CallId::cuFuncGetName, impl::cuFuncGetName(name, hfunc));
 }
 CUresult cuFuncGetParamInfo(
     CUfunction func, size_t paramIndex, size_t *paramOffset, size_t *paramSize) {
-  return impl::cuFuncGetParamInfo(func, paramIndex, paramOffset, paramSize);
+  return answered(CallId::cuFuncGetParamInfo, impl::cuFuncGetParamInfo(
+      func, paramIndex, paramOffset, paramSize));
 }
 CUresult cuFuncIsLoaded(CUfunctionLoadingState *state, CUfunction function) {
-  return impl::cuFuncIsLoaded(state, function);
+  return answered(CallId::cuFuncIsLoaded, impl::cuFuncIsLoaded(state, function));
 }
 CUresult cuFuncLoad(CUfunction function) {
-  return impl::cuFuncLoad(function);
+  return answered(CallId::cuFuncLoad, impl::cuFuncLoad(function));
 }
 CUresult cuLaunchKernel(
     CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
     unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
     unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra) {
-  return impl::cuLaunchKernel(
+  return answered(CallId::cuLaunchKernel, impl::cuLaunchKernel(
       f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
-      kernelParams, extra);
+      kernelParams, extra));
 }
 CUresult cuLaunchKernel_ptsz(
     CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
     unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
     unsigned int sharedMemBytes, CUstream hStream, void **kernelParams, void **extra) {
-  return impl::cuLaunchKernel(
+  return answered(CallId::cuLaunchKernel, impl::cuLaunchKernel(
       f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes,
-      per_thread(hStream), kernelParams, extra);
+      per_thread(hStream), kernelParams, extra));
 }
 CUresult cuLaunchKernelEx(
     const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra) {
-  return impl::cuLaunchKernelEx(config, f, kernelParams, extra, StreamMode::legacy);
+  return answered(CallId::cuLaunchKernelEx, impl::cuLaunchKernelEx(
+      config, f, kernelParams, extra, StreamMode::legacy));
 }
 CUresult cuLaunchKernelEx_ptsz(
     const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra) {
-  return impl::cuLaunchKernelEx(config, f, kernelParams, extra, StreamMode::per_thread);
+  return answered(CallId::cuLaunchKernelEx, impl::cuLaunchKernelEx(
+      config, f, kernelParams, extra, StreamMode::per_thread));
 }
 CUresult cuLaunchCooperativeKernel(
     CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
     unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
     unsigned int sharedMemBytes, CUstream hStream, void **kernelParams) {
-  return impl::cuLaunchCooperativeKernel(
+  return answered(CallId::cuLaunchCooperativeKernel, impl::cuLaunchCooperativeKernel(
       f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes, hStream,
-      kernelParams);
+      kernelParams));
 }
 CUresult cuLaunchCooperativeKernel_ptsz(
     CUfunction f, unsigned int gridDimX, unsigned int gridDimY, unsigned int gridDimZ,
     unsigned int blockDimX, unsigned int blockDimY, unsigned int blockDimZ,
     unsigned int sharedMemBytes, CUstream hStream, void **kernelParams) {
-  return impl::cuLaunchCooperativeKernel(
+  return answered(CallId::cuLaunchCooperativeKernel, impl::cuLaunchCooperativeKernel(
       f, gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes,
-      per_thread(hStream), kernelParams);
+      per_thread(hStream), kernelParams));
 }
 CUresult cuLaunchCooperativeKernelMultiDevice(
     CUDA_LAUNCH_PARAMS */*launchParamsList*/, unsigned int /*numDevices*/, unsigned int /*flags*/) {
   return report_unsupported(CallId::cuLaunchCooperativeKernelMultiDevice);
 }
 CUresult cuLaunchHostFunc(CUstream hStream, CUhostFn fn, void *userData) {
-  return impl::cuLaunchHostFunc(hStream, fn, userData);
+  return answered(CallId::cuLaunchHostFunc, impl::cuLaunchHostFunc(hStream, fn, userData));
 }
 CUresult cuLaunchHostFunc_ptsz(CUstream hStream, CUhostFn fn, void *userData) {
-  return impl::cuLaunchHostFunc(per_thread(hStream), fn, userData);
+  return answered(CallId::cuLaunchHostFunc, impl::cuLaunchHostFunc(
+      per_thread(hStream), fn, userData));
 }
 CUresult cuFuncSetBlockShape(CUfunction /*hfunc*/, int /*x*/, int /*y*/, int /*z*/) {
   return report_unsupported(CallId::cuFuncSetBlockShape);
@@ -1673,10 +1769,10 @@ CUresult cuParamSetTexRef(CUfunction /*hfunc*/, int /*texunit*/, CUtexref /*hTex
   return report_unsupported(CallId::cuParamSetTexRef);
 }
 CUresult cuFuncSetSharedMemConfig(CUfunction hfunc, CUsharedconfig config) {
-  return impl::cuFuncSetSharedMemConfig(hfunc, config);
+  return answered(CallId::cuFuncSetSharedMemConfig, impl::cuFuncSetSharedMemConfig(hfunc, config));
 }
 CUresult cuGraphCreate(CUgraph *phGraph, unsigned int flags) {
-  return impl::cuGraphCreate(phGraph, flags);
+  return answered(CallId::cuGraphCreate, impl::cuGraphCreate(phGraph, flags));
 }
 CUresult cuGraphAddKernelNode(
     CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
@@ -1837,16 +1933,18 @@ CUresult cuGraphMemFreeNodeGetParams(CUgraphNode /*hNode*/, CUdeviceptr */*dptr_
   return report_unsupported(CallId::cuGraphMemFreeNodeGetParams);
 }
 CUresult cuDeviceGraphMemTrim(CUdevice device) {
-  return impl::cuDeviceGraphMemTrim(device);
+  return answered(CallId::cuDeviceGraphMemTrim, impl::cuDeviceGraphMemTrim(device));
 }
 CUresult cuDeviceGetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *value) {
-  return impl::cuDeviceGetGraphMemAttribute(device, attr, value);
+  return answered(CallId::cuDeviceGetGraphMemAttribute, impl::cuDeviceGetGraphMemAttribute(
+      device, attr, value));
 }
 CUresult cuDeviceSetGraphMemAttribute(CUdevice device, CUgraphMem_attribute attr, void *value) {
-  return impl::cuDeviceSetGraphMemAttribute(device, attr, value);
+  return answered(CallId::cuDeviceSetGraphMemAttribute, impl::cuDeviceSetGraphMemAttribute(
+      device, attr, value));
 }
 CUresult cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph) {
-  return impl::cuGraphClone(phGraphClone, originalGraph);
+  return answered(CallId::cuGraphClone, impl::cuGraphClone(phGraphClone, originalGraph));
 }
 CUresult cuGraphNodeFindInClone(
     CUgraphNode */*phNode*/, CUgraphNode /*hOriginalNode*/, CUgraph /*hClonedGraph*/) {
@@ -1856,7 +1954,7 @@ CUresult cuGraphNodeGetType(CUgraphNode /*hNode*/, CUgraphNodeType */*type*/) {
   return report_unsupported(CallId::cuGraphNodeGetType);
 }
 CUresult cuGraphGetNodes(CUgraph hGraph, CUgraphNode *nodes, size_t *numNodes) {
-  return impl::cuGraphGetNodes(hGraph, nodes, numNodes);
+  return answered(CallId::cuGraphGetNodes, impl::cuGraphGetNodes(hGraph, nodes, numNodes));
 }
 CUresult cuGraphGetRootNodes(
     CUgraph /*hGraph*/, CUgraphNode */*rootNodes*/, size_t */*numRootNodes*/) {
@@ -1914,7 +2012,8 @@ CUresult cuGraphDestroyNode(CUgraphNode /*hNode*/) {
 }
 CUresult cuGraphInstantiateWithFlags(
     CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags) {
-  return impl::cuGraphInstantiateWithFlags(phGraphExec, hGraph, flags);
+  return answered(CallId::cuGraphInstantiateWithFlags, impl::cuGraphInstantiateWithFlags(
+      phGraphExec, hGraph, flags));
 }
 CUresult cuGraphInstantiateWithParams(
     CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/,
@@ -1927,7 +2026,7 @@ CUresult cuGraphInstantiateWithParams_ptsz(
   return report_unsupported(CallId::cuGraphInstantiateWithParams);
 }
 CUresult cuGraphExecGetFlags(CUgraphExec hGraphExec, cuuint64_t *flags) {
-  return impl::cuGraphExecGetFlags(hGraphExec, flags);
+  return answered(CallId::cuGraphExecGetFlags, impl::cuGraphExecGetFlags(hGraphExec, flags));
 }
 CUresult cuGraphExecKernelNodeSetParams(
     CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/,
@@ -1984,22 +2083,22 @@ CUresult cuGraphNodeGetEnabled(
   return report_unsupported(CallId::cuGraphNodeGetEnabled);
 }
 CUresult cuGraphUpload(CUgraphExec hGraph, CUstream hStream) {
-  return impl::cuGraphUpload(hGraph, hStream);
+  return answered(CallId::cuGraphUpload, impl::cuGraphUpload(hGraph, hStream));
 }
 CUresult cuGraphUpload_ptsz(CUgraphExec hGraph, CUstream hStream) {
-  return impl::cuGraphUpload(hGraph, per_thread(hStream));
+  return answered(CallId::cuGraphUpload, impl::cuGraphUpload(hGraph, per_thread(hStream)));
 }
 CUresult cuGraphLaunch(CUgraphExec hGraph, CUstream hStream) {
-  return impl::cuGraphLaunch(hGraph, hStream);
+  return answered(CallId::cuGraphLaunch, impl::cuGraphLaunch(hGraph, hStream));
 }
 CUresult cuGraphLaunch_ptsz(CUgraphExec hGraph, CUstream hStream) {
-  return impl::cuGraphLaunch(hGraph, per_thread(hStream));
+  return answered(CallId::cuGraphLaunch, impl::cuGraphLaunch(hGraph, per_thread(hStream)));
 }
 CUresult cuGraphExecDestroy(CUgraphExec hGraphExec) {
-  return impl::cuGraphExecDestroy(hGraphExec);
+  return answered(CallId::cuGraphExecDestroy, impl::cuGraphExecDestroy(hGraphExec));
 }
 CUresult cuGraphDestroy(CUgraph hGraph) {
-  return impl::cuGraphDestroy(hGraph);
+  return answered(CallId::cuGraphDestroy, impl::cuGraphDestroy(hGraph));
 }
 CUresult cuGraphExecUpdate(
     CUgraphExec /*hGraphExec*/, CUgraph /*hGraph*/, CUgraphNode */*hErrorNode_out*/,
@@ -2068,13 +2167,13 @@ CUresult cuGraphConditionalHandleCreate(
 }
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(
     int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize) {
-  return impl::cuOccupancyMaxActiveBlocksPerMultiprocessor(
-      numBlocks, func, blockSize, dynamicSMemSize);
+  return answered(CallId::cuOccupancyMaxActiveBlocksPerMultiprocessor, impl::cuOccupancyMaxActiveBlocksPerMultiprocessor(
+      numBlocks, func, blockSize, dynamicSMemSize));
 }
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
     int *numBlocks, CUfunction func, int blockSize, size_t dynamicSMemSize, unsigned int flags) {
-  return impl::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
-      numBlocks, func, blockSize, dynamicSMemSize, flags);
+  return answered(CallId::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags, impl::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+      numBlocks, func, blockSize, dynamicSMemSize, flags));
 }
 CUresult cuOccupancyMaxPotentialBlockSize(
     int */*minGridSize*/, int */*blockSize*/, CUfunction /*func*/,
@@ -2090,15 +2189,18 @@ CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(
 }
 CUresult cuOccupancyAvailableDynamicSMemPerBlock(
     size_t *dynamicSmemSize, CUfunction func, int numBlocks, int blockSize) {
-  return impl::cuOccupancyAvailableDynamicSMemPerBlock(dynamicSmemSize, func, numBlocks, blockSize);
+  return answered(CallId::cuOccupancyAvailableDynamicSMemPerBlock, impl::cuOccupancyAvailableDynamicSMemPerBlock(
+      dynamicSmemSize, func, numBlocks, blockSize));
 }
 CUresult cuOccupancyMaxPotentialClusterSize(
     int *clusterSize, CUfunction func, const CUlaunchConfig *config) {
-  return impl::cuOccupancyMaxPotentialClusterSize(clusterSize, func, config);
+  return answered(CallId::cuOccupancyMaxPotentialClusterSize, impl::cuOccupancyMaxPotentialClusterSize(
+      clusterSize, func, config));
 }
 CUresult cuOccupancyMaxActiveClusters(
     int *numClusters, CUfunction func, const CUlaunchConfig *config) {
-  return impl::cuOccupancyMaxActiveClusters(numClusters, func, config);
+  return answered(CallId::cuOccupancyMaxActiveClusters, impl::cuOccupancyMaxActiveClusters(
+      numClusters, func, config));
 }
 CUresult cuTexRefSetArray(CUtexref /*hTexRef*/, CUarray /*hArray*/, unsigned int /*Flags*/) {
   return report_unsupported(CallId::cuTexRefSetArray);
@@ -2273,7 +2375,8 @@ CUresult cuTensorMapReplaceAddress(CUtensorMap */*tensorMap*/, void */*globalAdd
   return report_unsupported(CallId::cuTensorMapReplaceAddress);
 }
 CUresult cuDeviceCanAccessPeer(int *canAccessPeer, CUdevice dev, CUdevice peerDev) {
-  return impl::cuDeviceCanAccessPeer(canAccessPeer, dev, peerDev);
+  return answered(CallId::cuDeviceCanAccessPeer, impl::cuDeviceCanAccessPeer(
+      canAccessPeer, dev, peerDev));
 }
 CUresult cuCtxEnablePeerAccess(CUcontext /*peerContext*/, unsigned int /*Flags*/) {
   return report_unsupported(CallId::cuCtxEnablePeerAccess);
@@ -2283,7 +2386,8 @@ CUresult cuCtxDisablePeerAccess(CUcontext /*peerContext*/) {
 }
 CUresult cuDeviceGetP2PAttribute(
     int *value, CUdevice_P2PAttribute attrib, CUdevice srcDevice, CUdevice dstDevice) {
-  return impl::cuDeviceGetP2PAttribute(value, attrib, srcDevice, dstDevice);
+  return answered(CallId::cuDeviceGetP2PAttribute, impl::cuDeviceGetP2PAttribute(
+      value, attrib, srcDevice, dstDevice));
 }
 CUresult cuDeviceGetP2PAtomicCapabilities(
     unsigned int */*capabilities*/, const CUatomicOperation */*operations*/, unsigned int /*count*/,
@@ -2333,12 +2437,14 @@ CUresult cuGraphicsUnmapResources_ptsz(
   return report_unsupported(CallId::cuGraphicsUnmapResources);
 }
 CUresult cuGetProcAddress(const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags) {
-  return impl::cuGetProcAddress(symbol, pfn, cudaVersion, flags, nullptr);
+  return answered(CallId::cuGetProcAddress, impl::cuGetProcAddress(
+      symbol, pfn, cudaVersion, flags, nullptr));
 }
 CUresult cuGetProcAddress_v2(
     const char *symbol, void **pfn, int cudaVersion, cuuint64_t flags,
     CUdriverProcAddressQueryResult *symbolStatus) {
-  return impl::cuGetProcAddress(symbol, pfn, cudaVersion, flags, symbolStatus);
+  return answered(CallId::cuGetProcAddress, impl::cuGetProcAddress(
+      symbol, pfn, cudaVersion, flags, symbolStatus));
 }
 CUresult cuCoredumpGetAttribute(CUcoredumpSettings /*attrib*/, void */*value*/, size_t */*size*/) {
   return report_unsupported(CallId::cuCoredumpGetAttribute);
@@ -2355,7 +2461,7 @@ CUresult cuCoredumpSetAttributeGlobal(
   return report_unsupported(CallId::cuCoredumpSetAttributeGlobal);
 }
 CUresult cuGetExportTable(const void **ppExportTable, const CUuuid *pExportTableId) {
-  return impl::cuGetExportTable(ppExportTable, pExportTableId);
+  return answered(CallId::cuGetExportTable, impl::cuGetExportTable(ppExportTable, pExportTableId));
 }
 CUresult cuGreenCtxCreate(
     CUgreenCtx */*phCtx*/, CUdevResourceDesc /*desc*/, CUdevice /*dev*/, unsigned int /*flags*/) {

@@ -17,6 +17,17 @@ enum class StreamMode : std::uint8_t { legacy, per_thread };
 // Answers CUDA_ERROR_NOT_SUPPORTED and reports the name once. Hand-written.
 CUresult report_unsupported(CallId id) noexcept;
 
+// Tells under PHOS_LOG what was answered. Hand-written.
+void log_answer(CallId id, CUresult result) noexcept;
+
+// CUDA_ERROR_NOT_READY is an answer like success: programs poll.
+inline CUresult answered(CallId id, CUresult result) noexcept {
+  if (result != CUDA_SUCCESS && result != CUDA_ERROR_NOT_READY) [[unlikely]] {
+    log_answer(id, result);
+  }
+  return result;
+}
+
 namespace impl {
 
 // Hand-written in native/client.

@@ -7,6 +7,7 @@
 //   phos-keeper sockets          pairs "inode peer" of the machine's connected unix sockets
 //   phos-keeper stoppable CMD ... becomes CMD (CRIU), in a session of its own, such that
 //   phos-keeper stop PID         makes it fail at its next write to a file
+//   phos-keeper settled CMD ...  becomes CMD (an executor) without address space randomisation
 //
 // CRIU must never be killed in the middle of a dump: in some of its moments the program's own code
 // and registers are replaced, and the program would die with it. A failing write makes it put
@@ -15,6 +16,7 @@
 // It outlives phosd: the socket keepers/ID.sock is how a new phosd finds it again.
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/personality.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -119,6 +121,19 @@ int become_stoppable(char** command) {
   return 127;
 }
 
+// The driver places module variables where the kernel's mmap puts its reservations. Without
+// randomisation that is the same place in every executor, as restore needs (docs/adr/0003).
+int become_settled(char** command) {
+  const int now = ::personality(0xffffffff);
+  if (now < 0 || ::personality(static_cast<unsigned long>(now) | ADDR_NO_RANDOMIZE) < 0) {
+    std::perror("personality(ADDR_NO_RANDOMIZE)");
+    return 126;
+  }
+  ::execvp(command[0], command);
+  std::perror(command[0]);
+  return 127;
+}
+
 int stop_writes_of(const char* text) {
   pid_t pid = 0;
   const char* end = text + std::strlen(text);
@@ -181,6 +196,9 @@ int main(int argc, char** argv) {
   if (argc > 2 && std::string_view(argv[1]) == "stoppable") {
     return phos::keeper::become_stoppable(argv + 2);
   }
+  if (argc > 2 && std::string_view(argv[1]) == "settled") {
+    return phos::keeper::become_settled(argv + 2);
+  }
   if (argc == 3 && std::string_view(argv[1]) == "stop") {
     return phos::keeper::stop_writes_of(argv[2]);
   }
@@ -188,6 +206,7 @@ int main(int argc, char** argv) {
   if (mode == "run") return phos::keeper::keep(false);
   if (mode == "restore") return phos::keeper::keep(true);
   if (mode == "sockets") return phos::keeper::print_unix_peers();
-  std::fputs("usage: phos-keeper run|restore|sockets|stoppable COMMAND|stop PID\n", stderr);
+  std::fputs("usage: phos-keeper run|restore|sockets|stoppable COMMAND|stop PID|settled COMMAND\n",
+             stderr);
   return 2;
 }

@@ -13,6 +13,7 @@ import type {
   MethodParams,
   MethodResult,
 } from '../executor/protocol.ts';
+import { keeperPath } from '../host/keeper.ts';
 import { isAlive, type ProcessKey } from '../host/proc.ts';
 import { waitUntil } from '../host/wait.ts';
 import { moduleExecArgv, moduleUrl } from '../model/locate.ts';
@@ -72,7 +73,8 @@ export class ExecutorProcess {
    */
   async start(signal: AbortSignal): Promise<void> {
     const log = openSync(`${this.#settings.logDir}/executor-${this.id}.log`, 'a', 0o600);
-    const child = spawn(process.execPath, [...moduleExecArgv, ...this.#arguments()], {
+    const command = [process.execPath, ...moduleExecArgv, ...this.#arguments()];
+    const child = spawn(keeperPath(), ['settled', ...command], {
       detached: true,
       stdio: ['ignore', log, log],
       cwd: '/',

@@ -8,7 +8,9 @@
 namespace phos {
 
 // Device memory: what cuMemAlloc gives lies here (VMM calls in the executor at the same address).
-inline constexpr std::uint64_t kDeviceWindowBase = 0x200000000000;
+// Above 2^46, since V8 places its heap at random addresses below it and the executor is a Node
+// process; below 0x550000000000, where position-independent programs are loaded (docs/adr/0004).
+inline constexpr std::uint64_t kDeviceWindowBase = 0x500000000000;
 inline constexpr std::uint64_t kDeviceWindowBytes = 0x8000000000;  // 512 GiB
 // Host arenas: cuMemHostAlloc and staging; memfds of the client, mapped at the same address in the
 // executor and registered with the driver there.

@@ -5,6 +5,8 @@
 
 namespace phos::client {
 
+void log_answer(CallId, CUresult) noexcept {}
+
 CUresult report_unsupported(CallId id) noexcept {
   note(call_name(id), nullptr, StreamMode::legacy);
   return CUDA_ERROR_NOT_SUPPORTED;

@@ -9,6 +9,7 @@
 namespace {
 
 using phos::CallId;
+using phos::client::answered;
 using phos::client::report_unsupported;
 using phos::client::StreamMode;
 namespace impl = phos::client::impl;
@@ -22,116 +23,126 @@ CUstream per_thread(CUstream stream) noexcept {
 extern "C" {
 
 CUresult cuCtxSetLimit(CUlimit limit, size_t value) {
-  return impl::cuCtxSetLimit(limit, value);
+  return answered(CallId::cuCtxSetLimit, impl::cuCtxSetLimit(limit, value));
 }
 CUresult cuCtxGetLimit(size_t *pvalue, CUlimit limit) {
-  return impl::cuCtxGetLimit(pvalue, limit);
+  return answered(CallId::cuCtxGetLimit, impl::cuCtxGetLimit(pvalue, limit));
 }
 CUresult cuModuleGetGlobal(
     CUdeviceptr_v1 */*dptr*/, unsigned int */*bytes*/, CUmodule /*hmod*/, const char */*name*/) {
   return report_unsupported(CallId::cuModuleGetGlobal);
 }
 CUresult cuModuleGetGlobal_v2(CUdeviceptr *dptr, size_t *bytes, CUmodule hmod, const char *name) {
-  return impl::cuModuleGetGlobal(dptr, bytes, hmod, name);
+  return answered(CallId::cuModuleGetGlobal, impl::cuModuleGetGlobal(dptr, bytes, hmod, name));
 }
 CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
-  return impl::cuMemPoolSetAttribute(pool, attr, value);
+  return answered(CallId::cuMemPoolSetAttribute, impl::cuMemPoolSetAttribute(pool, attr, value));
 }
 CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
-  return impl::cuMemPoolGetAttribute(pool, attr, value);
+  return answered(CallId::cuMemPoolGetAttribute, impl::cuMemPoolGetAttribute(pool, attr, value));
 }
 CUresult cuMemPoolSetAccess(CUmemoryPool pool, const CUmemAccessDesc *map, size_t count) {
-  return impl::cuMemPoolSetAccess(pool, map, count);
+  return answered(CallId::cuMemPoolSetAccess, impl::cuMemPoolSetAccess(pool, map, count));
 }
 CUresult cuEventCreate(CUevent *phEvent, unsigned int Flags) {
-  return impl::cuEventCreate(phEvent, Flags);
+  return answered(CallId::cuEventCreate, impl::cuEventCreate(phEvent, Flags));
 }
 CUresult cuEventRecord(CUevent hEvent, CUstream hStream) {
-  return impl::cuEventRecord(hEvent, hStream);
+  return answered(CallId::cuEventRecord, impl::cuEventRecord(hEvent, hStream));
 }
 CUresult cuEventRecord_ptsz(CUevent hEvent, CUstream hStream) {
-  return impl::cuEventRecord(hEvent, per_thread(hStream));
+  return answered(CallId::cuEventRecord, impl::cuEventRecord(hEvent, per_thread(hStream)));
 }
 CUresult cuEventDestroy(CUevent hEvent) {
-  return impl::cuEventDestroy(hEvent);
+  return answered(CallId::cuEventDestroy, impl::cuEventDestroy(hEvent));
 }
 CUresult cuEventDestroy_v2(CUevent hEvent) {
-  return impl::cuEventDestroy(hEvent);
+  return answered(CallId::cuEventDestroy, impl::cuEventDestroy(hEvent));
 }
 CUresult cuEventElapsedTime(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
-  return impl::cuEventElapsedTime(pMilliseconds, hStart, hEnd);
+  return answered(CallId::cuEventElapsedTime, impl::cuEventElapsedTime(
+      pMilliseconds, hStart, hEnd));
 }
 CUresult cuEventElapsedTime_v2(float *pMilliseconds, CUevent hStart, CUevent hEnd) {
-  return impl::cuEventElapsedTime(pMilliseconds, hStart, hEnd);
+  return answered(CallId::cuEventElapsedTime, impl::cuEventElapsedTime(
+      pMilliseconds, hStart, hEnd));
 }
 CUresult cuFuncSetCacheConfig(CUfunction hfunc, CUfunc_cache config) {
-  return impl::cuFuncSetCacheConfig(hfunc, config);
+  return answered(CallId::cuFuncSetCacheConfig, impl::cuFuncSetCacheConfig(hfunc, config));
 }
 CUresult cuCtxSynchronize() {
-  return impl::cuCtxSynchronize(nullptr);
+  return answered(CallId::cuCtxSynchronize, impl::cuCtxSynchronize(nullptr));
 }
 CUresult cuCtxSynchronize_v2(CUcontext ctx) {
-  return impl::cuCtxSynchronize(ctx);
+  return answered(CallId::cuCtxSynchronize, impl::cuCtxSynchronize(ctx));
 }
 CUresult cuMemAlloc(CUdeviceptr_v1 */*dptr*/, unsigned int /*bytesize*/) {
   return report_unsupported(CallId::cuMemAlloc);
 }
 CUresult cuMemAlloc_v2(CUdeviceptr *dptr, size_t bytesize) {
-  return impl::cuMemAlloc(dptr, bytesize);
+  return answered(CallId::cuMemAlloc, impl::cuMemAlloc(dptr, bytesize));
 }
 CUresult cuMemcpyHtoD(
     CUdeviceptr_v1 /*dstDevice*/, const void */*srcHost*/, unsigned int /*ByteCount*/) {
   return report_unsupported(CallId::cuMemcpyHtoD);
 }
 CUresult cuMemcpyHtoD_v2(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount) {
-  return impl::cuMemcpyHtoD(dstDevice, srcHost, ByteCount, StreamMode::legacy);
+  return answered(CallId::cuMemcpyHtoD, impl::cuMemcpyHtoD(
+      dstDevice, srcHost, ByteCount, StreamMode::legacy));
 }
 CUresult cuMemcpyHtoD_v2_ptds(CUdeviceptr dstDevice, const void *srcHost, size_t ByteCount) {
-  return impl::cuMemcpyHtoD(dstDevice, srcHost, ByteCount, StreamMode::per_thread);
+  return answered(CallId::cuMemcpyHtoD, impl::cuMemcpyHtoD(
+      dstDevice, srcHost, ByteCount, StreamMode::per_thread));
 }
 CUresult cuStreamGetCtx(CUstream hStream, CUcontext *pctx) {
-  return impl::cuStreamGetCtx(hStream, pctx, nullptr);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(hStream, pctx, nullptr));
 }
 CUresult cuStreamGetCtx_v2(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx) {
-  return impl::cuStreamGetCtx(hStream, pCtx, pGreenCtx);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(hStream, pCtx, pGreenCtx));
 }
 CUresult cuStreamGetCtx_ptsz(CUstream hStream, CUcontext *pctx) {
-  return impl::cuStreamGetCtx(per_thread(hStream), pctx, nullptr);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(per_thread(hStream), pctx, nullptr));
 }
 CUresult cuStreamGetCtx_v2_ptsz(CUstream hStream, CUcontext *pCtx, CUgreenCtx *pGreenCtx) {
-  return impl::cuStreamGetCtx(per_thread(hStream), pCtx, pGreenCtx);
+  return answered(CallId::cuStreamGetCtx, impl::cuStreamGetCtx(
+      per_thread(hStream), pCtx, pGreenCtx));
 }
 CUresult cuStreamBeginCapture(CUstream hStream) {
-  return impl::cuStreamBeginCapture(hStream, CU_STREAM_CAPTURE_MODE_GLOBAL);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(
+      hStream, CU_STREAM_CAPTURE_MODE_GLOBAL));
 }
 CUresult cuStreamBeginCapture_v2(CUstream hStream, CUstreamCaptureMode mode) {
-  return impl::cuStreamBeginCapture(hStream, mode);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(hStream, mode));
 }
 CUresult cuStreamBeginCapture_ptsz(CUstream hStream) {
-  return impl::cuStreamBeginCapture(per_thread(hStream), CU_STREAM_CAPTURE_MODE_GLOBAL);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(
+      per_thread(hStream), CU_STREAM_CAPTURE_MODE_GLOBAL));
 }
 CUresult cuStreamBeginCapture_v2_ptsz(CUstream hStream, CUstreamCaptureMode mode) {
-  return impl::cuStreamBeginCapture(per_thread(hStream), mode);
+  return answered(CallId::cuStreamBeginCapture, impl::cuStreamBeginCapture(
+      per_thread(hStream), mode));
 }
 CUresult cuStreamQuery(CUstream hStream) {
-  return impl::cuStreamQuery(hStream);
+  return answered(CallId::cuStreamQuery, impl::cuStreamQuery(hStream));
 }
 CUresult cuStreamQuery_ptsz(CUstream hStream) {
-  return impl::cuStreamQuery(per_thread(hStream));
+  return answered(CallId::cuStreamQuery, impl::cuStreamQuery(per_thread(hStream)));
 }
 CUresult cuStreamDestroy(CUstream hStream) {
-  return impl::cuStreamDestroy(hStream);
+  return answered(CallId::cuStreamDestroy, impl::cuStreamDestroy(hStream));
 }
 CUresult cuStreamDestroy_v2(CUstream hStream) {
-  return impl::cuStreamDestroy(hStream);
+  return answered(CallId::cuStreamDestroy, impl::cuStreamDestroy(hStream));
 }
 CUresult cuLaunchKernelEx(
     const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra) {
-  return impl::cuLaunchKernelEx(config, f, kernelParams, extra, StreamMode::legacy);
+  return answered(CallId::cuLaunchKernelEx, impl::cuLaunchKernelEx(
+      config, f, kernelParams, extra, StreamMode::legacy));
 }
 CUresult cuLaunchKernelEx_ptsz(
     const CUlaunchConfig *config, CUfunction f, void **kernelParams, void **extra) {
-  return impl::cuLaunchKernelEx(config, f, kernelParams, extra, StreamMode::per_thread);
+  return answered(CallId::cuLaunchKernelEx, impl::cuLaunchKernelEx(
+      config, f, kernelParams, extra, StreamMode::per_thread));
 }
 CUresult cuGreenCtxDestroy(CUgreenCtx /*hCtx*/) {
   return report_unsupported(CallId::cuGreenCtxDestroy);

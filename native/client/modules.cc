@@ -97,9 +97,9 @@ CUresult load_module(CUmodule* module, const void* image, JitOptions& options) n
 
 CUresult load_library(CUlibrary* library, const void* image, const JitOptions& options,
                       unsigned count, const CUlibraryOption* names, void** values) noexcept {
-  if (count > kMaxOptions || (count != 0 && (names == nullptr || values == nullptr))) {
-    return CUDA_ERROR_INVALID_VALUE;
-  }
+  // Options without a value, as CU_LIBRARY_BINARY_IS_PRESERVED, may come without values: cuBLAS
+  // gives none.
+  if (count > kMaxOptions || (count != 0 && names == nullptr)) return CUDA_ERROR_INVALID_VALUE;
   codec::Req_phos_library_load request{};
   if (const CUresult status = send_image(image, &request.image); status != CUDA_SUCCESS) {
     return status;
@@ -110,7 +110,7 @@ CUresult load_library(CUlibrary* library, const void* image, const JitOptions& o
   std::uint64_t library_values[kMaxOptions];
   for (unsigned i = 0; i < count; ++i) {
     library_names[i] = static_cast<std::uint32_t>(names[i]);
-    library_values[i] = bits_of(values[i]);
+    library_values[i] = values == nullptr ? 0 : bits_of(values[i]);
   }
   const Blob in[] = {{options.names, options.count * sizeof(options.names[0])},
                      {options.values, options.count * sizeof(options.values[0])},

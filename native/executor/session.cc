@@ -179,7 +179,11 @@ CUresult Session::destroy(HandleType type, std::uint64_t wire) {
   if (type == HandleType::module || type == HandleType::library || type == HandleType::context ||
       type == HandleType::graph || type == HandleType::graph_exec) {
     for (const std::uint64_t child : objects_.children_of(wire)) {
-      if (is_handle(child)) destroy(static_cast<HandleType>(handle_type(child)), child);
+      if (!is_handle(child)) continue;
+      const auto child_type = static_cast<HandleType>(handle_type(child));
+      // An executable graph outlives the graph that it was made from.
+      if (type == HandleType::graph && child_type == HandleType::graph_exec) continue;
+      destroy(child_type, child);
     }
   }
   // What is loaded later may lie where it does because of this one, so that its place must be taken

@@ -135,7 +135,9 @@ void test_launch(void) {
   CUlibrary library = NULL;
   CUkernel kernel = NULL;
   CUfunction from_kernel = NULL;
-  OK(cuLibraryLoadData(&library, kKernels, NULL, NULL, 0, NULL, NULL, 0));
+  // As cuBLAS does it: an option that has no value, and no values.
+  CUlibraryOption preserved = CU_LIBRARY_BINARY_IS_PRESERVED;
+  OK(cuLibraryLoadData(&library, kKernels, NULL, NULL, 0, &preserved, NULL, 1));
   OK(cuLibraryGetKernel(&kernel, library, "fill"));
   OK(cuKernelGetFunction(&from_kernel, kernel));
   launch_fill((CUfunction)kernel, NULL, memory, 41);
@@ -220,9 +222,13 @@ void test_capture(void) {
   for (int i = 0; i < 5; ++i) OK(cuGraphLaunch(exec, stream));
   OK(cuStreamSynchronize(stream));
   expect_values(memory, 10 + 5 * 10);
-  OK(cuGraphExecDestroy(exec));
+  // An executable graph needs the graph it was made from no longer.
   OK(cuGraphDestroy(graph));
   EXPECT(CUDA_ERROR_INVALID_HANDLE, cuGraphDestroy(graph));
+  OK(cuGraphLaunch(exec, stream));
+  OK(cuStreamSynchronize(stream));
+  expect_values(memory, 10 + 6 * 10);
+  OK(cuGraphExecDestroy(exec));
 
   OK(cuStreamBeginCapture(stream, CU_STREAM_CAPTURE_MODE_GLOBAL));
   EXPECT(CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, cuMemAlloc(&other, 64));

@@ -23,6 +23,18 @@ bool names_the_driver(const char* file) noexcept {
   return strcmp(name, "libcuda.so.1") == 0 || strcmp(name, "libcuda.so") == 0;
 }
 
+// The real NVML opens the GPU in the calling process, which then could not be dumped. Until phos has
+// an NVML of its own, a program gets none, and dlerror() says why.
+constexpr char kNoManagementLibrary[] =
+    "libnvidia-ml.so.1 (phos gives programs no NVML: it would open the GPU in this process)";
+
+bool names_the_management_library(const char* file) noexcept {
+  if (file == nullptr) return false;
+  const char* slash = strrchr(file, '/');
+  const char* name = slash == nullptr ? file : slash + 1;
+  return strcmp(name, "libnvidia-ml.so.1") == 0 || strcmp(name, "libnvidia-ml.so") == 0;
+}
+
 // Where this library was loaded from: opening that path gives the copy that is loaded already.
 const char* own_path() noexcept {
   Dl_info info{};
@@ -46,6 +58,7 @@ extern "C" {
 
 // The path to open instead of `file`. Called by the entries below.
 __attribute__((visibility("hidden"), used)) const char* phos_redirected_path(const char* file) {
+  if (names_the_management_library(file)) return kNoManagementLibrary;
   if (!names_the_driver(file)) return file;
   const char* own = own_path();
   return own == nullptr ? file : own;
@@ -93,7 +106,9 @@ __attribute__((visibility("default"))) void* dlopen(const char* file, int mode) 
 // A second copy of this library in another namespace would be a second client: the one that is
 // loaded is given out in every namespace.
 __attribute__((visibility("default"))) void* dlmopen(Lmid_t space, const char* file, int mode) {
-  if (names_the_driver(file)) return phos_next_dlopen()(phos_redirected_path(file), mode);
+  if (names_the_driver(file) || names_the_management_library(file)) {
+    return phos_next_dlopen()(phos_redirected_path(file), mode);
+  }
   return next(g_dlmopen, "dlmopen")(space, file, mode);
 }
 

@@ -127,6 +127,9 @@ void test_lookup(void) {
   }
   CHECK(dlopen("libcuda-is-not-this.so", RTLD_NOW) == NULL);
   CHECK(dlopen("libm.so.6", RTLD_NOW) != NULL);
+  CHECK(dlopen("/usr/lib/libnvidia-ml.so.1", RTLD_NOW) == NULL);
+  const char *why = dlerror();
+  CHECK(why != NULL && strstr(why, "phos gives programs no NVML") != NULL);
   OK(cuGetProcAddress("cuMemAlloc", &function, 13000, 0, &found));
   CHECK(function == dlsym(RTLD_DEFAULT, "cuMemAlloc_v2"));
   OK(cuGetProcAddress("cuMemcpyHtoD", &function, 13000, 2, &found));

@@ -23,8 +23,8 @@ bool names_the_driver(const char* file) noexcept {
   return strcmp(name, "libcuda.so.1") == 0 || strcmp(name, "libcuda.so") == 0;
 }
 
-// The real NVML opens the GPU in the calling process, which then could not be dumped. Until phos has
-// an NVML of its own, a program gets none, and dlerror() says why.
+// The real NVML opens the GPU in the calling process, which then could not be dumped. Until phos
+// has an NVML of its own, a program gets none, and dlerror() says why.
 constexpr char kNoManagementLibrary[] =
     "libnvidia-ml.so.1 (phos gives programs no NVML: it would open the GPU in this process)";
 

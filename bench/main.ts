@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm run bench -- SCENARIO [--json] [--smoke] [--runs N] [--save]`: progress on stderr, the
 // figures on stdout. --save keeps them in bench/results and writes docs/performance.md anew.
+// `npm run bench -- gpu [--runs N]` measures on a GPU and keeps the result always; `--check` measures
+// nothing, and tells which rows of the newest result miss their goal.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { packageRoot } from '../src/model/locate.ts';
 import { thisMachine } from './lib/machine.ts';
 import { readResults, type Result, renderPerformance } from './lib/report.ts';
+import { checkGpu, measureGpu } from './scenarios/gpu.ts';
 import { type RemotingFigures, remoting } from './scenarios/remoting.ts';
 
-const usage = 'usage: npm run bench -- remoting|report [--json] [--smoke] [--runs N] [--save]';
+const usage =
+  'usage: npm run bench -- remoting|gpu|report [--json] [--smoke] [--runs N] [--save] [--check]';
 
 function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
@@ -49,6 +53,13 @@ function report(): void {
   say('docs/performance.md is written');
 }
 
+function gpu(check: boolean, runs: string | null): number {
+  if (check) return checkGpu((text) => process.stdout.write(`${text}\n`));
+  const code = measureGpu(runs === null ? null : Number(runs), say);
+  if (code === 0) report();
+  return code;
+}
+
 async function main(): Promise<number> {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
@@ -56,6 +67,7 @@ async function main(): Promise<number> {
       json: { type: 'boolean', default: false },
       smoke: { type: 'boolean', default: false },
       save: { type: 'boolean', default: false },
+      check: { type: 'boolean', default: false },
       runs: { type: 'string' },
     },
   });
@@ -64,6 +76,7 @@ async function main(): Promise<number> {
     report();
     return 0;
   }
+  if (scenario === 'gpu') return gpu(values.check, values.runs ?? null);
   const runs = Number(values.runs ?? (values.smoke ? 1 : 5));
   if (scenario !== 'remoting' || !Number.isInteger(runs) || runs < 1) {
     process.stderr.write(`${usage}\n`);

@@ -56,6 +56,11 @@ const tasks = {
     commands: [ctest('build')],
     minutes: 20,
   },
+  'test:gpu': {
+    needs: withTests,
+    commands: [[node, 'scripts/gpu/test.mjs']],
+    minutes: 30,
+  },
   'test:sanitize': {
     needs: ['npm', 'apt', 'native:asan'],
     commands: [ctest('build-asan')],

@@ -4,6 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { packageRoot } from '../../src/model/locate.ts';
 import type { RemotingFigures } from '../scenarios/remoting.ts';
+import { gpuResultName, gpuSection, readGpuResults } from './gpu-results.ts';
 import type { Machine } from './machine.ts';
 
 export interface Result extends RemotingFigures {
@@ -13,12 +14,12 @@ export interface Result extends RemotingFigures {
   readonly machine: Machine;
 }
 
-/** Every kept result, the latest first. */
+/** Every kept result of the remoting scenario, the latest first. */
 export function readResults(): Result[] {
   const folder = new URL('bench/results/', packageRoot);
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
-    .filter((name) => name.endsWith('.json'))
+    .filter((name) => name.endsWith('.json') && !gpuResultName.test(name))
     .map((name) => JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as Result)
     .toSorted((a, b) => b.measured.localeCompare(a.measured));
 }
@@ -30,12 +31,18 @@ export function renderPerformance(results: readonly Result[]): string {
     '',
     '# Performance',
     '',
-    'Medians of interleaved runs: the same programs under phos and linked directly to the `sim`',
-    'device, turn by turn. `npm run bench -- remoting --save` measures again.',
+    'Medians of interleaved runs: the same programs with and without phos, turn by turn; without it',
+    'linked directly to the `sim` device, or on the GPU itself. `npm run bench -- remoting --save` and',
+    '`npm run bench -- gpu` (on a machine with a GPU) measure again.',
     '',
   ];
-  if (results.length === 0) head.push('Nothing has been measured and kept yet.', '');
-  return [...head, ...results.flatMap(section)].join('\n');
+  const gpu = readGpuResults().slice(0, 1);
+  if (results.length + gpu.length === 0) head.push('Nothing has been measured and kept yet.', '');
+  const sections = [
+    ...gpu.flatMap(({ result }) => gpuSection(result)),
+    ...results.flatMap(section),
+  ];
+  return [...head, ...sections].join('\n');
 }
 
 function section(result: Result): string[] {

@@ -16,7 +16,9 @@ const stage = join(folder, 'phos');
 const buildFolder = join(root, process.env['PHOS_BUILD_DIR'] ?? 'build');
 
 /** What of the tree travels; a missing one ends the pack, since it would fail far away. */
-const NATIVE_PARTS = ['lib', 'addon', 'bin', 'criu', 'examples/steps', 'bench'];
+const NATIVE_PARTS = ['lib', 'addon', 'bin', 'criu', 'examples/steps', 'bench', 'test/subjects'];
+/** Workloads and suites, which need nothing but Python and Node. */
+const SOURCES = ['scripts/gpu', 'bench/gpu', 'test/gpu'];
 const NATIVE_FILES = [
   'addon/phos.node',
   'bin/phos-keeper',
@@ -53,14 +55,20 @@ function copyTree() {
   cpSync(join(root, 'dist'), join(stage, 'dist'), { recursive: true });
   cpSync(join(root, 'package.json'), join(stage, 'package.json'));
   for (const part of NATIVE_PARTS) {
-    need(join(buildFolder, part), '`npm run setup`');
+    need(join(buildFolder, part), '`npm run test:native`');
     cpSync(join(buildFolder, part), join(stage, 'build', part), {
       recursive: true,
       verbatimSymlinks: true,
+      filter: (path) => !path.includes('CMake') && !path.endsWith('.cmake'),
     });
   }
   copyPackages();
-  cpSync(join(root, 'scripts/gpu'), join(stage, 'scripts/gpu'), { recursive: true });
+  for (const part of SOURCES) cpSync(join(root, part), join(stage, part), { recursive: true });
+  const head = execFileSync('git', ['rev-parse', '--short=12', 'HEAD'], {
+    cwd: root,
+    timeout: 60_000,
+  });
+  writeFileSync(join(stage, 'commit.txt'), head);
   cpSync(process.execPath, join(stage, 'bin/node'));
   const launcher =
     '#!/bin/sh\nhere=$(dirname "$(readlink -f "$0")")\n' +

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // `npm run bench -- SCENARIO [--json] [--smoke] [--runs N] [--save]`: progress on stderr, the
 // figures on stdout. --save keeps them in bench/results and writes docs/performance.md anew.
-// `npm run bench -- gpu [--runs N]` measures on a GPU and keeps the result always; `--check` measures
-// nothing, and tells which rows of the newest result miss their goal.
+// `npm run bench -- gpu [--runs N]` measures on a GPU and keeps the result always; `--check`
+// measures nothing, and tells which rows of the newest result miss their goal.
 
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';

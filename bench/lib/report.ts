@@ -31,9 +31,9 @@ export function renderPerformance(results: readonly Result[]): string {
     '',
     '# Performance',
     '',
-    'Medians of interleaved runs: the same programs with and without phos, turn by turn; without it',
-    'linked directly to the `sim` device, or on the GPU itself. `npm run bench -- remoting --save` and',
-    '`npm run bench -- gpu` (on a machine with a GPU) measure again.',
+    'Medians of interleaved runs: the same programs with and without phos, turn by turn; without',
+    'it linked directly to the `sim` device, or on the GPU itself. `npm run bench -- gpu` (on a',
+    'machine with a GPU) and `npm run bench -- remoting --save` measure again.',
     '',
   ];
   const gpu = readGpuResults().slice(0, 1);

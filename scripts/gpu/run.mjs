@@ -5,9 +5,9 @@
 //   node scripts/gpu/run.mjs SUITE[,SUITE...]|all [--out FOLDER] [--only TEXT] [--budget-s N]
 //                            [--driver cuda|sim] [--runs N]
 //
-// SUITE: subjects, torch, checkpoint, errors, bench. Each leaves FOLDER/SUITE.json; the summary goes
-// to standard output, progress to standard error. Exit code 1 when a case failed, 77 when there is no
-// GPU (`--driver sim` rehearses without one).
+// SUITE: subjects, torch, checkpoint, errors, bench. Each leaves FOLDER/SUITE.json; the summary
+// goes to standard output, progress to standard error. Exit code 1 when a case failed, 77 when
+// there is no GPU (`--driver sim` rehearses without one).
 
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -91,7 +91,7 @@ function summary(records) {
   const lines = [];
   for (const { suite, seconds, trouble, cases } of records) {
     const count = (outcome) => cases.filter((one) => one.outcome === outcome).length;
-    const counts = `${count('passed')} passed, ${count('failed')} failed, ${count('skipped')} skipped`;
+    const counts = ['passed', 'failed', 'skipped'].map((one) => `${count(one)} ${one}`).join(', ');
     lines.push(`${suite}: ${counts} in ${seconds.toFixed(1)} s`);
     if (trouble !== null) lines.push(`  FAILED ${trouble.split('\n')[0]}`);
     for (const { name, outcome, why, note } of cases) {

@@ -14,12 +14,8 @@ const node = process.execPath;
 const reports = process.env['PHOS_TEST_REPORTS'];
 const bin = (name) => join(root, 'node_modules/.bin', name);
 const vitest = (...args) => {
-  const json = [
-    '--reporter=default',
-    '--reporter=json',
-    `--outputFile.json=${reports}/vitest.json`,
-  ];
-  const extra = reports === undefined ? [] : json;
+  const lines = ['--reporter=default', '--reporter=./scripts/lib/vitest-lines.mjs'];
+  const extra = reports === undefined ? [] : lines;
   return [node, join(root, 'node_modules/vitest/vitest.mjs'), ...args, ...extra];
 };
 const script = (path, ...args) => [node, '--import', 'tsx', path, ...args];
@@ -27,8 +23,9 @@ const withTests = [...everything, 'apt:test', 'native:default'];
 const tsc = [node, join(root, 'node_modules/typescript/bin/tsc'), '-p', 'tsconfig.json'];
 
 /**
- * needs: what the set-up must bring; commands: run in order until one fails, the arguments of the
- * npm script go to the last; minutes: the deadline of the whole task.
+ * needs: what the set-up must bring; commands: run in order, the arguments of the npm script go to
+ * the last; all: the later ones run although an earlier one failed, so that one run shows every
+ * failure; minutes: the deadline of the whole task.
  */
 const tasks = {
   setup: { needs: everything, commands: [], minutes: 1 },
@@ -44,7 +41,7 @@ const tasks = {
   },
   unused: { needs: ['npm'], commands: [[bin('knip')]], minutes: 5 },
   docs: { needs: ['npm'], commands: [[bin('typedoc')]], minutes: 5 },
-  test: { needs: withTests, commands: [ctest('build'), vitest('run')], minutes: 20 },
+  test: { needs: withTests, commands: [ctest('build'), vitest('run')], all: true, minutes: 40 },
   'test:unit': {
     needs: ['npm'],
     commands: [vitest('run', '--project', 'unit', '--project', 'tidy')],
@@ -94,11 +91,14 @@ async function main() {
   }
   await setup(task.needs);
   const deadline = Date.now() + task.minutes * 60_000;
+  let failure = 0;
   for (const [index, command] of task.commands.entries()) {
     const last = index === task.commands.length - 1;
     const code = await run(last ? [...command, ...args] : command, deadline - Date.now());
-    if (code !== 0) process.exit(code);
+    if (code !== 0 && (task.all !== true || code >= 124)) process.exit(code);
+    failure ||= code;
   }
+  process.exit(failure);
 }
 
 /**

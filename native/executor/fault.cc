@@ -80,10 +80,12 @@ int fault_point(const char* name) noexcept {
     const char* text = std::getenv("PHOS_FAULT");
     parse(text == nullptr ? std::string_view{} : std::string_view(text));
   }
+  const Rule* due = nullptr;
+  // Every rule counts every pass, also the pass at which another one fires.
   for (Rule& rule : all.list) {
-    if (rule.point == name && ++rule.passes == rule.nth) return errno_of(rule.kind);
+    if (rule.point == name && ++rule.passes == rule.nth) due = &rule;
   }
-  return 0;
+  return due == nullptr ? 0 : errno_of(due->kind);
 }
 
 void set_faults(const char* specification) noexcept {

@@ -17,6 +17,7 @@ export interface Agents {
 
 /** CUresult values that a refused cuInit answers (cuda.h). */
 export const CUDA_ERROR_DEVICE_UNAVAILABLE = 46;
+export const CUDA_ERROR_NO_DEVICE = 100;
 export const CUDA_ERROR_NOT_PERMITTED = 800;
 
 export interface ClientFacts {

@@ -7,6 +7,7 @@ import type { MethodResult } from '../executor/protocol.ts';
 import type { FrozenDump } from '../host/cpu-checkpoint.ts';
 import { readProc } from '../host/proc.ts';
 import type { WithoutFiles } from '../image/commit.ts';
+import { storageError } from '../image/files.ts';
 import type { Cuts } from '../machines/dump-parts.ts';
 import type { KeeperRecord } from '../model/domain.ts';
 import type { JobFile, ManifestClient, ManifestDevice } from '../model/image-manifest.ts';
@@ -33,11 +34,7 @@ export async function writeImageParts(
   const clients = await onAll(parts.clients.members, (_, index) => clientOf(parts, index));
   const { image, bytes } = parts.frozen;
   const library = mappedLibrary(parts.frozen.tree.map((row) => row.pid));
-  if (library !== null) {
-    await mkdir(join(parts.partial, 'lib'), { mode: 0o700 });
-    // Links are kept as links: the folder is brought back as it is.
-    await cp(library, join(parts.partial, 'lib'), { recursive: true, verbatimSymlinks: true });
-  }
+  if (library !== null) await copyLibrary(library, join(parts.partial, 'lib'));
   return {
     manifest: {
       schema: 'phos-image',
@@ -63,6 +60,16 @@ export async function writeImageParts(
       library: library === null ? null : { path: library, hash: basename(library) },
     },
   };
+}
+
+async function copyLibrary(from: string, to: string): Promise<void> {
+  try {
+    await mkdir(to, { mode: 0o700 });
+    // Links are kept as links: the folder is brought back as it is.
+    await cp(from, to, { recursive: true, verbatimSymlinks: true });
+  } catch (thrown) {
+    throw storageError(thrown, `copying the client library into ${to}`);
+  }
 }
 
 async function clientOf(parts: ImageParts, index: number): Promise<ManifestClient> {

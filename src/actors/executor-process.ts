@@ -5,6 +5,7 @@ import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { isDeepStrictEqual } from 'node:util';
 import { PhosError } from '../errors/phos-error.ts';
 import { ExecutorClient } from '../executor/client.ts';
 import type {
@@ -16,6 +17,7 @@ import type {
 import { keeperPath } from '../host/keeper.ts';
 import { isAlive, type ProcessKey } from '../host/proc.ts';
 import { waitUntil } from '../host/wait.ts';
+import type { Environment } from '../model/driver-environment.ts';
 import { moduleExecArgv, moduleUrl } from '../model/locate.ts';
 import { deadlines } from '../model/limits.ts';
 import { executorRingSocket, executorSocket, type RuntimePaths } from '../model/runtime-dir.ts';
@@ -40,6 +42,9 @@ export class ExecutorProcess {
   #link: ExecutorClient | null = null;
   #key: ProcessKey | null = null;
   #exited: () => void = () => undefined;
+  /** Counts the processes of this executor: the end of one that was replaced is no news. */
+  #generation = 0;
+  #environment: Environment = {};
 
   constructor(id: string, ordinal: number, settings: ExecutorSettings) {
     this.id = id;
@@ -72,13 +77,14 @@ export class ExecutorProcess {
    *   reason
    */
   async start(signal: AbortSignal): Promise<void> {
+    const generation = this.#generation;
     const log = openSync(`${this.#settings.logDir}/executor-${this.id}.log`, 'a', 0o600);
     const command = [process.execPath, ...moduleExecArgv, ...this.#arguments()];
     const child = spawn(keeperPath(), ['settled', ...command], {
       detached: true,
       stdio: ['ignore', log, log],
       cwd: '/',
-      env: executorEnvironment(),
+      env: { ...executorEnvironment(), ...this.#environment },
     });
     closeSync(log);
     let ended: string | null = null;
@@ -87,7 +93,7 @@ export class ExecutorProcess {
     });
     child.on('exit', (code, by) => {
       ended = by === null ? `exit status ${code}` : by;
-      this.#exited();
+      this.#noteExit(generation);
     });
     child.unref();
     if (child.pid !== undefined) {
@@ -101,6 +107,25 @@ export class ExecutorProcess {
     }
     const status = await this.request('status', {}, deadlines.executorRequestMs);
     if (status.device === null) throw this.#didNotStart('it has no device');
+  }
+
+  /**
+   * Sees to it that the driver runs with these variables. A driver reads them when it starts, so a
+   * warm executor that has others is replaced by one that starts with them.
+   *
+   * @throws PhosError as start() does
+   */
+  async adopt(environment: Environment, signal: AbortSignal): Promise<void> {
+    if (isDeepStrictEqual(environment, this.#environment)) return;
+    this.#generation += 1;
+    await this.end();
+    this.#link = null;
+    this.#environment = environment;
+    await this.start(signal);
+  }
+
+  #noteExit(generation: number): void {
+    if (generation === this.#generation) this.#exited();
   }
 
   #arguments(): string[] {
@@ -135,6 +160,7 @@ export class ExecutorProcess {
 
   /** Connects to a process that runs. @throws PhosError UNAVAILABLE when nobody listens */
   async connect(): Promise<void> {
+    const generation = this.#generation;
     const link = await ExecutorClient.connect(this.socketPath, {
       connectDeadlineMs: deadlines.executorRequestMs,
       onNotice: (notice) => {
@@ -142,7 +168,7 @@ export class ExecutorProcess {
       },
     });
     this.#link = link;
-    void link.closed.then(() => this.#exited());
+    void link.closed.then(() => this.#noteExit(generation));
   }
 
   /** Finds a process that an earlier phosd started. @returns the client that it serves */

@@ -12,6 +12,7 @@ import { executorMachine } from '../machines/executor.machine.ts';
 import type { JobRefused } from '../machines/messages.ts';
 import { nodeMachine, ownerOf } from '../machines/node.machine.ts';
 import type { Failure, JobKind } from '../model/domain.ts';
+import { driverEnvironment } from '../model/driver-environment.ts';
 import { makeId } from '../model/ids.ts';
 import { deadlines, limits } from '../model/limits.ts';
 import { type Agents, ClientEntry, type ClientFacts } from './client-entry.ts';
@@ -136,7 +137,9 @@ export class Supervisor {
         actors: {
           startExecutor: fromPromise(({ signal }) => process.start(signal)),
           findExecutor: fromPromise(() => process.find()),
-          assignExecutor: fromPromise(({ input }) => this.#assign(process, input.clientId)),
+          assignExecutor: fromPromise(({ input, signal }) =>
+            this.#assign(process, input.clientId, signal),
+          ),
           endExecutor: fromPromise(() => process.end()),
         },
       }),
@@ -182,12 +185,17 @@ export class Supervisor {
     else this.log(failure === null ? 'info' : 'warn', 'an executor ended', facts);
   }
 
-  async #assign(process: ExecutorProcess, clientId: string | null): Promise<void> {
+  async #assign(
+    process: ExecutorProcess,
+    clientId: string | null,
+    signal: AbortSignal,
+  ): Promise<void> {
     const client = clientId === null ? undefined : this.clients.get(clientId);
     if (client === undefined) {
       throw new PhosError('NOT_FOUND', `client ${clientId} is gone, so it needs no executor`);
     }
     const { facts, token, pid } = client;
+    await process.adopt(driverEnvironment(facts.environment), signal);
     await process.request(
       'assign',
       {

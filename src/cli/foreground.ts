@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Being the terminal of a program under a keeper: input, output, signals and window sizes go both
 // ways, and the command ends as the program does. phosd has no part in it and may come and go.
+import { spawnSync } from 'node:child_process';
 import { constants } from 'node:os';
 import { PhosError } from '../errors/phos-error.ts';
 import { RUN_FAILED } from '../errors/exit-code.ts';
@@ -38,13 +39,14 @@ export async function follow(
     await keeper.attach(sinkFor(keeper), size, ASK_MS);
     void forwardInput(keeper);
     const exit = await keeper.exited;
+    restoreTerminal();
     if (exit.note !== '') output.note(`the program was ended: ${exit.note}`);
     return exit.code ?? 128 + (exit.signal ?? 0);
   } catch (thrown) {
+    restoreTerminal();
     output.failure(thrown);
     return RUN_FAILED;
   } finally {
-    restoreTerminal();
     keeper.close();
   }
 }
@@ -91,7 +93,17 @@ async function forwardInput(keeper: KeeperConnection): Promise<void> {
   }
 }
 
-/** @returns how to undo it */
+/**
+ * Raw mode as Node sets it still turns line feeds into carriage return and line feed. The program's
+ * own terminal has done that where the program wanted it; a full-screen program does not want it.
+ * setRawMode(false) puts everything back.
+ */
+function leaveOutputAlone(): void {
+  // Without stty lines end in two carriage returns, which a terminal does not show.
+  spawnSync('stty', ['-opost'], { stdio: ['inherit', 'ignore', 'ignore'] });
+}
+
+/** @returns how to undo it; once is enough */
 function forwardSignals(keeper: KeeperConnection, isTerminal: boolean): () => void {
   const handlers = forwarded.map((name) => {
     const handler = (): void => void signalQuietly(keeper, constants.signals[name]);
@@ -108,11 +120,16 @@ function forwardSignals(keeper: KeeperConnection, isTerminal: boolean): () => vo
   process.stderr.on('error', ignore);
   if (isTerminal) {
     process.stdin.setRawMode(true);
+    leaveOutputAlone();
     process.on('SIGWINCH', resize);
   }
+  let undone = false;
   return () => {
+    if (undone) return;
+    undone = true;
     for (const [name, handler] of handlers) process.off(name, handler);
     if (!isTerminal) return;
+    // What was set before the first raw mode, output processing included.
     process.stdin.setRawMode(false);
     process.off('SIGWINCH', resize);
   };

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Finds in CRIU's log what went wrong. CRIU reports the cause first and its consequences after it,
 // so the first line that a rule knows decides; the first error line is quoted in any case.
-import { readFileSync } from 'node:fs';
+import { readFileSync, statfsSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type ErrorCode, PhosError } from '../errors/phos-error.ts';
 import { errnoOf } from './wait.ts';
 
@@ -110,14 +111,30 @@ export function explainLines(
   );
 }
 
+/** A disk with less than this free was full for CRIU: it removes nothing that it has written. */
+const FULL_BYTES = 65_536;
+
 /** The error that a log accounts for; `how` is what is known without it. */
 export function explainCriuLog(path: string, step: 'dump' | 'restore', how: string): PhosError {
-  let log = '';
+  const error = explainLines(errorLines(readLog(path)), step, how, path);
+  if (step === 'restore' || error.code === 'STORAGE') return error;
+  // The log of a dump lies beside what is dumped: on a full disk it ends before the reason.
+  const { bavail, bsize } = statfsSync(dirname(path));
+  if (bavail * bsize >= FULL_BYTES) return error;
+  return new PhosError(
+    'STORAGE',
+    `CRIU could not dump the processes: the disk of ${dirname(path)} is full; ` +
+      'free space or choose another folder for the image',
+    { cause: error, details: error.details },
+  );
+}
+
+function readLog(path: string): string {
   try {
-    log = readFileSync(path, 'utf8');
+    return readFileSync(path, 'utf8');
   } catch (thrown) {
     // No log at all: CRIU failed before it could open it. Its ending is all there is to tell.
     if (errnoOf(thrown) === null) throw thrown;
+    return '';
   }
-  return explainLines(errorLines(log), step, how, path);
 }

@@ -4,10 +4,13 @@
 import {
   type Agents,
   CUDA_ERROR_DEVICE_UNAVAILABLE,
+  CUDA_ERROR_NO_DEVICE,
   CUDA_ERROR_NOT_PERMITTED,
 } from '../actors/client-entry.ts';
 import type { Supervisor } from '../actors/supervisor.ts';
 import { listProcesses, readProcess } from '../host/proc.ts';
+import { PhosError } from '../errors/phos-error.ts';
+import { firstVisibleDevice } from '../model/driver-environment.ts';
 import { limits } from '../model/limits.ts';
 import { processTree } from '../model/process-tree.ts';
 import type { AttachRequest } from '../native/native.ts';
@@ -139,13 +142,15 @@ export class AttachDesk {
     const found = readProcess(peer.pid);
     // It ended while it was saying hello.
     if (found === null) return;
+    const ordinal = this.#deviceOf(request);
+    if (ordinal === null) return;
     supervisor.addClient(
       {
         clientId: hello.clientId,
         uid: peer.uid,
         gid: peer.gid,
         command: found.command,
-        ordinal: ordinalOf(hello.environment, this.#options.devices),
+        ordinal,
         environment: hello.environment,
       },
       { pid: peer.pid, process: { pid: peer.pid, startTime: found.startTime } },
@@ -153,10 +158,15 @@ export class AttachDesk {
       connection,
     );
   }
-}
 
-/** The device that a client sees first: its executor is taken from that pool. */
-export function ordinalOf(environment: Readonly<Record<string, string>>, devices: number): number {
-  const first = Number.parseInt(environment['CUDA_VISIBLE_DEVICES']?.split(',')[0] ?? '0', 10);
-  return Number.isInteger(first) && first >= 0 && first < devices ? first : 0;
+  /** Null: the program has no device, and has been told. */
+  #deviceOf(request: AttachRequest): number | null {
+    try {
+      return firstVisibleDevice(request.hello.environment, this.#options.devices);
+    } catch (thrown) {
+      if (!(thrown instanceof PhosError)) throw thrown;
+      this.#refuse(request, CUDA_ERROR_NO_DEVICE, thrown.message);
+      return null;
+    }
+  }
 }

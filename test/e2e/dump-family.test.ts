@@ -4,6 +4,7 @@
 import { readFileSync } from 'node:fs';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { whyNoCheckpoint } from '../support/checkpointing.ts';
+import { until } from '../support/control.ts';
 import { GpuBench, programs, ptx } from '../support/gpu-job.ts';
 
 const missing = await whyNoCheckpoint();
@@ -80,7 +81,7 @@ describe.skipIf(missing !== null)(
       const command = `exec ${family('alone', gate.path).join(' ')} > ${file}`;
       const first = await bench.run(['/bin/sh', '-c', `echo ready; ${command}`]);
       await first.said('stdout', 1);
-      while ((await bench.list()).clients.length === 0);
+      await until('a client', async () => (await bench.list()).clients.length > 0);
       await bench.dump(first.pid, image);
       await first.ended;
       gate.open();

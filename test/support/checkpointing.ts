@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Whether this machine can checkpoint processes at all. Tests that need it are skipped where it
 // cannot, with the reason in their name, so that nobody takes a skipped run for a passed one.
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmdirSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createJobCgroup } from '../../src/host/cgroup.ts';
 import { checkMayCheckpoint, checkMayDumpUsers, findCriu } from '../../src/host/criu.ts';
 
@@ -25,5 +29,19 @@ export function mayDumpOthers(): boolean {
   } catch {
     // Only the answer counts; the error is tested in test/unit/host.
     return false;
+  }
+}
+
+/** Null when a small disk of the test's own can be mounted, else why not. */
+export function whyNoMount(): string | null {
+  const folder = mkdtempSync(join(tmpdir(), 'phos-mount-'));
+  try {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=4k', 'phos-test', folder], { stdio: 'pipe' });
+    execFileSync('umount', [folder]);
+    return null;
+  } catch (thrown) {
+    return `this machine lets nobody mount: ${String((thrown as Error).message).split('\n')[0]}`;
+  } finally {
+    rmdirSync(folder);
   }
 }

@@ -42,8 +42,10 @@ export class Command {
     args: readonly string[],
     env: NodeJS.ProcessEnv,
     stdin: 'ignore' | 'pipe' = 'ignore',
+    user: { readonly uid: number; readonly gid: number } | null = null,
   ) {
     this.child = spawn(process.execPath, [program, ...args], {
+      ...user,
       env,
       stdio: [stdin, 'pipe', 'pipe'],
     });

@@ -31,6 +31,7 @@ interface Listed {
     readonly jobId: string;
     readonly pid: number;
     readonly argv: string[];
+    readonly stdio: string;
   }[];
   readonly clients: readonly { readonly pid: number; readonly state: string }[];
 }

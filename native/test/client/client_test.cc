@@ -97,9 +97,10 @@ class Client : public testing::Test {
     Child probe = start({PHOS_TEST_PROBE, scenario}, environment(), folder_ + "/probe.err");
     return finish(probe);
   }
-  std::vector<std::string> environment() const {
-    return {"PHOS_RUNTIME_DIR=" + folder_, "LD_LIBRARY_PATH=" PHOS_TEST_CLIENT_DIR,
-            "LD_PRELOAD=" PHOS_TEST_CLIENT_DIR "/libcuda.so.1"};
+  std::vector<std::string> environment(
+      const std::string& library_folder = PHOS_TEST_CLIENT_DIR) const {
+    return {"PHOS_RUNTIME_DIR=" + folder_, "LD_LIBRARY_PATH=" + library_folder,
+            "LD_PRELOAD=" + library_folder + "/libcuda.so.1"};
   }
   std::string errors() const {
     return text_of(folder_ + "/probe.err") + text_of(folder_ + "/host.err");
@@ -134,6 +135,30 @@ TEST_P(Runtime, ProgramJudgesItselfRight) {
   start_host();
   Child child = start({program}, environment(), folder_ + "/probe.err");
   EXPECT_EQ(PHOS_TEST_HANDSHAKE ? 0 : 1, finish(child)) << errors();
+  EXPECT_EQ(0, end_host()) << errors();
+}
+
+// Where the handshake was left out, the runtime answers 103 and the program is told why, once.
+TEST_P(Runtime, WithoutTheHandshakeItFailsWith103AndAReason) {
+  const std::string program = std::string(PHOS_TEST_SUBJECTS) + "/runtime_calls_" + GetParam();
+  if (!fs::exists(program)) GTEST_SKIP() << "there is no nvcc here, so " << program << " is not";
+  start_host();
+  Child child =
+      start({program}, environment(PHOS_TEST_NO_HANDSHAKE_DIR), folder_ + "/probe.err");
+  EXPECT_EQ(1, finish(child)) << errors();
+  const std::string said = text_of(folder_ + "/probe.err");
+  EXPECT_NE(std::string::npos, said.find("answered 103")) << said;
+  const std::size_t reason = said.find("PHOS_CUDART_HANDSHAKE=OFF");
+  ASSERT_NE(std::string::npos, reason) << said;
+  EXPECT_EQ(std::string::npos, said.find("PHOS_CUDART_HANDSHAKE=OFF", reason + 1)) << said;
+  EXPECT_EQ(0, end_host()) << errors();
+}
+
+TEST_F(Client, WithoutTheHandshakeTheDriverApiWorks) {
+  start_host();
+  Child probe = start({PHOS_TEST_PROBE, "memory"}, environment(PHOS_TEST_NO_HANDSHAKE_DIR),
+                      folder_ + "/probe.err");
+  EXPECT_EQ(0, finish(probe)) << errors();
   EXPECT_EQ(0, end_host()) << errors();
 }
 

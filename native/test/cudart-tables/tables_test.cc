@@ -129,12 +129,11 @@ TEST_F(Tables, StorageBelongsToItsContextAndIsDestroyedWithIt) {
 
 TEST_F(Tables, TheHandshakeIsThereOnlyWhereItWasBuilt) {
   const void* const* table = nullptr;
-  const CUresult status = find("D4082055BDE6704B8D34BA123C66E1F2", &table);
-#ifdef PHOS_CUDART_HANDSHAKE
-  ASSERT_EQ(CUDA_SUCCESS, status);
+  ASSERT_EQ(CUDA_SUCCESS, find("D4082055BDE6704B8D34BA123C66E1F2", &table));
   using Integrity = CUresult(std::uint32_t, std::uint64_t, std::uint64_t(*)[2]);
   auto* integrity = entry<Integrity>(table, 1);
   std::uint64_t first[2] = {};
+#ifdef PHOS_CUDART_HANDSHAKE
   std::uint64_t again[2] = {};
   std::uint64_t later[2] = {};
   EXPECT_EQ(CUDA_SUCCESS, integrity(13002, 1'700'000'000, &first));
@@ -145,7 +144,8 @@ TEST_F(Tables, TheHandshakeIsThereOnlyWhereItWasBuilt) {
   EXPECT_EQ(CUDA_SUCCESS, integrity(13000, 1, &first));
   EXPECT_EQ(0x3341181C03CB675CU, first[0]);
 #else
-  EXPECT_EQ(CUDA_ERROR_INVALID_VALUE, status);
+  EXPECT_EQ(CUDA_SUCCESS, integrity(13000, 1, &first));
+  EXPECT_EQ(0U, first[0]);
   EXPECT_EQ(1U, g_lines.size());
 #endif
 }

@@ -26,6 +26,7 @@ const stages = [
   { name: 'check', command: task('check'), minutes: 4 },
   { name: 'test', command: task('test'), minutes: 25 },
   { name: 'sanitize', command: task('test:sanitize'), minutes: 25 },
+  { name: 'modelcheck', command: task('modelcheck', '--quick'), minutes: 5 },
   { name: 'demo', command: task('demo'), minutes: 5 },
   { name: 'bench', command: task('bench', 'remoting', '--json', '--smoke'), minutes: 5 },
 ];

@@ -63,6 +63,11 @@ const tasks = {
     commands: [ctest('build-asan')],
     minutes: 60,
   },
+  modelcheck: {
+    needs: ['npm'],
+    commands: [script('scripts/modelcheck/main.ts')],
+    minutes: 60,
+  },
   demo: { needs: everything, commands: [script('scripts/demo/main.ts')], minutes: 10 },
   bench: { needs: everything, commands: [script('bench/main.ts')], minutes: 60 },
 };

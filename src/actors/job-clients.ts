@@ -56,7 +56,7 @@ export class JobClients {
   }
 
   /** Members whose program still lives: the way back leaves the dead alone. */
-  get #alive(): readonly ClientEntry[] {
+  get living(): readonly ClientEntry[] {
     return this.members.filter(
       (member) =>
         this.#supervisor.clients.get(member.facts.clientId) === member &&
@@ -114,7 +114,7 @@ export class JobClients {
   }
 
   async openGates(): Promise<void> {
-    await onAll(this.#alive, (member) =>
+    await onAll(this.living, (member) =>
       this.#executor(member).request('gate.open', {}, deadlines.gateMs),
     );
     this.#record.gatesOpen();
@@ -150,24 +150,31 @@ export class JobClients {
     });
   }
 
-  /** Lets every agent attach again and waits until it has handed its ring over. */
+  /**
+   * Lets every agent attach again and waits until it has handed its ring over. One whose program
+   * ends meanwhile does not keep the others out.
+   *
+   * @throws PhosError NOT_FOUND, when the others are back, if the program of one has ended
+   */
   async reattach(signal: AbortSignal): Promise<void> {
-    const waiting = this.#alive;
+    const waiting = this.living;
     for (const member of waiting) {
       closeSync(openSync(reattachFile(this.#paths, member.facts.clientId), 'w', 0o644));
     }
     try {
-      const isBack = (member: ClientEntry) => {
-        if (!this.#alive.includes(member)) {
-          throw new PhosError('NOT_FOUND', `process ${member.pid} ended before it was back`);
-        }
-        return member.state === 'running' || member.state === 'suspended';
-      };
+      const isGone = (member: ClientEntry) =>
+        member.state === 'lost' || !this.living.includes(member);
+      const isBack = (member: ClientEntry) =>
+        member.state === 'running' || member.state === 'suspended';
       await waitFor(
-        () => waiting.every(isBack),
+        () => waiting.every((member) => isGone(member) || isBack(member)),
         (changed) => this.#supervisor.observe(changed),
         signal,
       );
+      const ended = waiting.find(isGone);
+      if (ended !== undefined) {
+        throw new PhosError('NOT_FOUND', `process ${ended.pid} ended before it was back`);
+      }
     } finally {
       for (const member of waiting) {
         rmSync(reattachFile(this.#paths, member.facts.clientId), { force: true });

@@ -65,9 +65,12 @@ class Mover {
     for (const outcome of outcomes) if (outcome.status === 'rejected') throw outcome.reason;
   }
 
-  /** The other way, for those that moved; one that failed half-way put itself back. */
+  /**
+   * The other way, for those that moved; one that failed half-way put itself back. Members that
+   * have ended are left alone: the gates of the others wait for this.
+   */
   async moveBack(method: 'suspend' | 'resume'): Promise<void> {
-    const moved = [...this.#moved];
+    const moved = this.clients.living.filter((member) => this.#moved.has(member));
     this.#moved.clear();
     await this.move(method, moved);
   }

@@ -138,7 +138,7 @@ export async function commitImage(options: CommitOptions): Promise<bigint> {
     await writeDurably(join(partial, MANIFEST_NAME), text);
     await syncPath(partial);
     signal.throwIfAborted();
-    await moveIntoPlace(partial, directory);
+    await moveIntoPlace(partial, directory, signal);
     return files.reduce((sum, file) => sum + BigInt(file.bytes), BigInt(text.length));
   } catch (thrown) {
     throw storageError(thrown, `committing the image ${directory}`);
@@ -168,15 +168,21 @@ async function recordFiles(partial: string, options: CommitOptions): Promise<Man
   return records;
 }
 
-async function moveIntoPlace(partial: string, directory: string): Promise<void> {
+async function moveIntoPlace(
+  partial: string,
+  directory: string,
+  signal: AbortSignal,
+): Promise<void> {
   failHere('image.rename');
   // Over an empty folder, or nothing; a folder that was filled meanwhile refuses (ENOTEMPTY).
   await rename(partial, directory);
   try {
     failHere('image.parent');
     await syncPath(dirname(directory));
+    // A dump that gave up while the disk was slow has told that there is no image.
+    signal.throwIfAborted();
   } catch (thrown) {
-    // Not known to be durable, so not an image: it goes back to where it is removed.
+    // Not known to be durable, or not waited for: it goes back to where it is removed.
     await rename(directory, join(dirname(directory), basename(partial)));
     throw thrown;
   }

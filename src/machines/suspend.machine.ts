@@ -57,8 +57,9 @@ const parts = setup({
     hasReached: (_, outcome: DrainOutcome) => outcome.reached,
     hasCutsLeft: ({ context }) => context.attempt < context.limits.maxCuts,
     isMoving: ({ context }) => context.memory === 'moving',
-    // Memory that could not be brought back is behind a gate that must not open.
-    mayOpen: ({ context }) => context.gates === 'closed' && context.memory === 'in',
+    // When some memory could not be brought back, the executors that hold it refuse to open, and
+    // the others must not wait for them.
+    mayOpen: ({ context }) => context.gates === 'closed' && context.memory !== 'out',
   },
   delays: {
     plan: ({ context }) => context.limits.planMs,
@@ -223,7 +224,8 @@ export const suspendInvariants: Readonly<
 > = {
   'memory moves only behind closed gates at a reached cut': (state, c) =>
     state !== 'moving' || (c.gates === 'closed' && c.drained && c.cuts !== null),
-  'no gate opens while memory is out': (state, c) => state !== 'opening' || c.memory === 'in',
+  'no gate opens while memory is out': (state, c) =>
+    state !== 'opening' || c.memory === 'in' || (c.memory === 'unknown' && c.unrepaired.length > 0),
   'a suspended program waits at a closed gate': (state, c) =>
     state !== 'suspended' || (c.gates === 'closed' && c.memory === 'out'),
   'a failed suspend leaves the program running': (state, c) =>

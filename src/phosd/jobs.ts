@@ -47,6 +47,7 @@ export class Jobs {
   readonly #paths: RuntimePaths;
   readonly #folders: { readonly stateDir: string; readonly logDir: string };
   readonly #onChange: () => void;
+  readonly #recovered: () => Promise<void>;
   readonly active = new Map<string, Job>();
 
   constructor(
@@ -55,12 +56,15 @@ export class Jobs {
     paths: RuntimePaths,
     folders: { readonly stateDir: string; readonly logDir: string },
     onChange: () => void,
+    /** Resolves when what an earlier phosd left under way was put back. */
+    recovered: () => Promise<void>,
   ) {
     this.#supervisor = supervisor;
     this.#runs = runs;
     this.#paths = paths;
     this.#folders = folders;
     this.#onChange = onChange;
+    this.#recovered = recovered;
   }
 
   /** Roots of the trees that jobs are at work on. */
@@ -242,6 +246,8 @@ export class Jobs {
     hooks: JobHooks,
     make: (jobId: string, record: JobRecord) => Job,
   ): Promise<JobReport> {
+    // The gates that recovery opens must not be those that a new job has closed.
+    await this.#recovered();
     const jobId = newId('job');
     const record = new JobRecord(hooks.onNews);
     const job = make(jobId, record);

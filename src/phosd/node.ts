@@ -43,6 +43,7 @@ export class PhosNode {
   #keepClients = false;
   /** Jobs of an earlier phosd that are not taken back yet: this one may be killed as well. */
   #inherited: readonly JobRecordAtRest[] = [];
+  #recovered: Promise<void> = Promise.resolve();
   #ended: () => void = () => undefined;
   /** Resolves when phosd has stopped. */
   readonly stopped: Promise<void>;
@@ -77,10 +78,13 @@ export class PhosNode {
       close: () => this.#close(),
     });
     this.runs = new Runs(this.supervisor, this.paths, settings.folders, onChange);
-    this.jobs = new Jobs(this.supervisor, this.runs, this.paths, settings.folders, () => {
+    const onJobs = (): void => {
       onChange();
       this.#desk.jobEnded();
-    });
+    };
+    const recovered = () => this.#recovered;
+    const { folders } = settings;
+    this.jobs = new Jobs(this.supervisor, this.runs, this.paths, folders, onJobs, recovered);
     this.#desk = new AttachDesk({
       supervisor: this.supervisor,
       agents,
@@ -127,7 +131,7 @@ export class PhosNode {
       onError: (method, thrown) => this.#rpcFailed(method, thrown),
     });
     this.#registry.changed();
-    void takeBack(options).finally(() => {
+    this.#recovered = takeBack(options).finally(() => {
       this.#inherited = [];
       this.#registry.changed();
     });

@@ -12,7 +12,7 @@ import { JobCgroup } from '../host/cgroup.ts';
 import { thawAbandoned } from '../host/cpu-checkpoint.ts';
 import { stopAbandonedCriu } from '../host/criu.ts';
 import { KeeperConnection, type KeeperStatus } from '../host/keeper-connection.ts';
-import { isDeviceVariable, readEnvironment, readProc, readProcess } from '../host/proc.ts';
+import { isAlive, isDeviceVariable, readEnvironment, readProc, readProcess } from '../host/proc.ts';
 import { discardPartial, partialOf } from '../image/commit.ts';
 import type { ClientRecord, JobRecordAtRest, KeeperRecord, Registry } from '../model/domain.ts';
 import { isId } from '../model/ids.ts';
@@ -47,8 +47,28 @@ export interface FoundExecutor {
 /** Asks every executor that has a socket; what does not answer is cleared away. */
 export async function findExecutors(options: RecoverOptions): Promise<FoundExecutor[]> {
   const ids = idsIn(options.paths.executorsDir, 'executor');
-  const found = await Promise.all(ids.map((id) => findExecutor(options, id)));
-  return found.flatMap((one) => one ?? []);
+  const answers = await Promise.all(ids.map((id) => findExecutor(options, id)));
+  const found = answers.flatMap((one) => one ?? []);
+  endSilent(options, new Set(found.map((one) => one.executorId)));
+  return found;
+}
+
+/**
+ * Ends executors that the registry names and that do not answer: one that was still starting has
+ * no socket yet, and nobody would ever find it again.
+ */
+function endSilent(options: RecoverOptions, answered: ReadonlySet<string>): void {
+  for (const { executorId, process: key } of options.registry.executors) {
+    if (answered.has(executorId)) continue;
+    const startTime = BigInt(key.startTime);
+    if (!isAlive({ pid: key.pid, startTime })) continue;
+    options.supervisor.log('warn', 'an executor that does not answer is ended', { executorId });
+    try {
+      process.kill(key.pid, 'SIGKILL');
+    } catch (thrown) {
+      if ((thrown as { code?: unknown }).code !== 'ESRCH') throw thrown;
+    }
+  }
 }
 
 /** Warm executors by device: the pools need not start those again. */

@@ -116,6 +116,27 @@ describe('image', () => {
     await expect(checkTarget(image)).rejects.toMatchObject({ code: 'CONFLICT' });
   });
 
+  // The dump gave up while the last fsync was under way, and told that there is no image.
+  it('is taken out of its place again when nobody waits for it any more', async () => {
+    await fill();
+    const signal = {
+      throwIfAborted: () => {
+        if (existsSync(image)) throw new Error('given up');
+      },
+    } as AbortSignal;
+    const late = commitImage({
+      directory: image,
+      manifest,
+      job,
+      signal,
+      onProgress: () => undefined,
+    });
+    await expect(late).rejects.toThrow('given up');
+    expect(existsSync(image)).toBe(false);
+    await discardPartial(image);
+    expect(readdirSync(folder)).toEqual([]);
+  });
+
   it('is not committed after a cancel', async () => {
     await fill();
     const aborted = AbortSignal.abort();

@@ -28,7 +28,7 @@ export function pageOf(explored: readonly Exploration[], killed: readonly Killed
     '',
     'Bounds of each: commands a program issues, faults and deaths of phosd in one run.',
     '',
-    '| scenario | story | commands | faults | deaths | states | transitions | depth | ends | bound hit |',
+    '| scenario | story | commands | faults | deaths | states | transitions | depth | ends | cut |',
     '|---|---|---|---|---|---|---|---|---|---|',
     ...explored.map(
       (one) =>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The same run with XState's own interpreter and phosd's own post office: what comes from outside is
-// sent to real actors, everything else they say to each other themselves. After each step every
+// The same run with XState's own interpreter and phosd's own post office: what comes from outside
+// is sent to real actors, everything else they say to each other themselves. After each step every
 // actor must be where the model says it is.
 import { type AnyActor, createActor, fromPromise, SimulatedClock } from 'xstate';
 import { Post, type SupervisorEvent } from '../../src/actors/post.ts';
@@ -64,7 +64,8 @@ export class RealActors implements Observer {
     const differences: string[] = [];
     for (const [key, local] of state.actors) {
       const snapshot = this.#actors.get(key)?.getSnapshot();
-      const text = `${String(snapshot?.value)} ${JSON.stringify(snapshot?.context, abstractFailures)}`;
+      const context = JSON.stringify(snapshot?.context, abstractFailures);
+      const text = `${String(snapshot?.value)} ${context}`;
       if (text !== local.text) differences.push(`${key} is ${text}, not ${local.text}`);
     }
     return differences;

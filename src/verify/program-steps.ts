@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What processes do by themselves: threads of a program pass the gate and publish, agents hand their
-// ring over and say hello again, executors run commands; and each of them may end.
+// What processes do by themselves: threads of a program pass the gate and publish, agents hand
+// their ring over and say hello again, executors run commands; and each of them may end.
 import type { Scenario, Step } from './scenario.ts';
 import type { System } from './system.ts';
 import { killClient, type SystemState } from './world.ts';

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A phosd that comes back, as src/phosd/recover.ts does it: executors are asked, clients are made of
-// what they tell, and the jobs that were under way are taken back.
+// A phosd that comes back, as src/phosd/recover.ts does it: executors are asked, clients are made
+// of what they tell, and the jobs that were under way are taken back.
 import type { Step } from './scenario.ts';
 import type { System } from './system.ts';
 import { type ExecutorWorld, executorOf, killClient, type SystemState } from './world.ts';

@@ -284,7 +284,8 @@ function userSteps(system: System, scenario: Scenario, state: SystemState): Step
   for (const request of scenario.requests) {
     if (!mayAsk(state, request)) continue;
     const run = (draft: SystemState): void => system.request(draft, request);
-    const label = `a user asks for ${request.jobId}: ${request.kind} of ${request.members.join(', ')}`;
+    const { jobId, kind, members } = request;
+    const label = `a user asks for ${jobId}: ${kind} of ${members.join(', ')}`;
     steps.push({ label, kind: 'free', run });
   }
   for (const key of state.actors.keys()) {

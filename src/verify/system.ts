@@ -195,7 +195,7 @@ export class System {
     this.#say(state, step.emitted);
   }
 
-  /** One actor hears an event from outside, and everything that is said because of it is delivered. */
+  /** One actor hears an event from outside; what is said because of it is delivered. */
   hear(state: SystemState, key: string, event: MachineEvent): boolean {
     this.observer?.heard(key, event);
     return this.#hear(state, key, event);

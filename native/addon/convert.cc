@@ -85,6 +85,11 @@ Napi::Array array_at(const Napi::CallbackInfo& info, std::size_t index) {
   return info[index].As<Napi::Array>();
 }
 
+bool boolean_at(const Napi::CallbackInfo& info, std::size_t index) {
+  if (!info[index].IsBoolean()) wrong_argument(info, index, "a boolean");
+  return info[index].As<Napi::Boolean>().Value();
+}
+
 void hex_at(const Napi::CallbackInfo& info, std::size_t index, std::uint8_t (&out)[16]) {
   if (!parse_hex(text_at(info, index), out, sizeof(out))) {
     wrong_argument(info, index, "32 hexadecimal digits");
@@ -192,7 +197,33 @@ Napi::Object to_js(Napi::Env env, const DrainToResult& result) {
   return object;
 }
 
-Napi::Object to_js(Napi::Env env, const SaveResult& result) {
+namespace {
+
+void set_hold(Napi::Env env, Napi::Object& object, const HoldFigures& hold) {
+  object.Set("gpuHoldNs", big(env, hold.hold_ns));
+  object.Set("gpuWaitNs", big(env, hold.wait_ns));
+  object.Set("driverCalls", count(env, hold.driver_calls));
+  object.Set("streamsHeld", count(env, hold.streams_held));
+}
+
+}  // namespace
+
+Napi::Object to_js(Napi::Env env, const SaveBegun& begun) {
+  Napi::Object object = Napi::Object::New(env);
+  object.Set("cut", big(env, begun.cut));
+  object.Set("mode", name_of(begun.mode));
+  object.Set("gateMayOpen", Napi::Boolean::New(env, begun.gate_may_open));
+  object.Set("gateOpened", Napi::Boolean::New(env, begun.gate_opened));
+  object.Set("objects", count(env, begun.objects));
+  object.Set("deviceBytes", big(env, begun.device_bytes));
+  object.Set("copiedBytes", big(env, begun.copied_bytes));
+  object.Set("hashedBytes", big(env, begun.hashed_bytes));
+  set_hold(env, object, begun.hold);
+  return object;
+}
+
+Napi::Object to_js(Napi::Env env, const SaveReport& report) {
+  const SaveResult& result = report.image;
   Napi::Object object = Napi::Object::New(env);
   object.Set("cut", big(env, result.cut));
   object.Set("objects", count(env, result.objects));
@@ -213,6 +244,21 @@ Napi::Object to_js(Napi::Env env, const SaveResult& result) {
   object.Set("objectsMs", number(env, result.objects_ms));
   object.Set("copyMs", number(env, result.copy_ms));
   object.Set("syncMs", number(env, result.sync_ms));
+  object.Set("mode", name_of(report.mode));
+  object.Set("copiedBytes", big(env, report.copied_bytes));
+  object.Set("hashedBytes", big(env, report.hashed_bytes));
+  set_hold(env, object, report.hold);
+  object.Set("asideChunks", count(env, report.aside.copied_aside));
+  object.Set("heldBack", count(env, report.aside.held_back));
+  object.Set("validationMissed", env.Null());
+  if (report.aside.missed != 0) {
+    Napi::Object missed = Napi::Object::New(env);
+    missed.Set("chunks", count(env, report.aside.missed));
+    Napi::Array kernels = Napi::Array::New(env, report.suspects.size());
+    for (std::uint32_t i = 0; i < report.suspects.size(); ++i) kernels.Set(i, report.suspects[i]);
+    missed.Set("kernels", kernels);
+    object.Set("validationMissed", missed);
+  }
   return object;
 }
 

@@ -38,6 +38,7 @@ std::int64_t integer_at(const Napi::CallbackInfo& info, std::size_t index, std::
 std::uint64_t bigint_at(const Napi::CallbackInfo& info, std::size_t index);
 Napi::Function function_at(const Napi::CallbackInfo& info, std::size_t index);
 Napi::Array array_at(const Napi::CallbackInfo& info, std::size_t index);
+bool boolean_at(const Napi::CallbackInfo& info, std::size_t index);
 void hex_at(const Napi::CallbackInfo& info, std::size_t index, std::uint8_t (&out)[16]);
 
 Napi::Value big(Napi::Env env, std::uint64_t value);
@@ -48,7 +49,8 @@ Napi::Object to_js(Napi::Env env, const executor::ExecutorStatus& status);
 Napi::Object to_js(Napi::Env env, const executor::ExecutorEvent& event);
 Napi::Object to_js(Napi::Env env, const executor::DrainResult& result);
 Napi::Object to_js(Napi::Env env, const executor::DrainToResult& result);
-Napi::Object to_js(Napi::Env env, const executor::SaveResult& result);
+Napi::Object to_js(Napi::Env env, const executor::SaveBegun& begun);
+Napi::Object to_js(Napi::Env env, const executor::SaveReport& report);
 Napi::Object to_js(Napi::Env env, const executor::LoadResult& result);
 Napi::Object to_js(Napi::Env env, const executor::SuspendResult& result);
 Napi::Object to_js(Napi::Env env, const executor::VerifyResult& result);

@@ -58,6 +58,21 @@ void load_driver(const std::string& name, DriverTable& table) {
   }
 }
 
+void refuse_parent(const std::string& parent) {
+  if (parent.empty()) return;
+  throw Failure(Code::unsupported,
+                "Saving on top of a parent image is not there yet; save without one.");
+}
+
+SaveMode mode_of(const std::string& name) {
+  for (const SaveMode mode :
+       {SaveMode::stop, SaveMode::snapshot, SaveMode::cow, SaveMode::automatic}) {
+    if (name == name_of(mode)) return mode;
+  }
+  throw Failure(Code::usage,
+                "There is no mode " + name + "; use stop, snapshot, cow or auto.");
+}
+
 Napi::Value drain(const Napi::CallbackInfo& info) {
   const std::uint64_t key = bigint_at(info, 0);
   const auto slice = static_cast<std::uint32_t>(integer_at(info, 1, 0, INT_MAX));
@@ -92,6 +107,9 @@ Napi::Function ExecutorObject::define(Napi::Env env) {
        InstanceMethod("drainTo", &Object::drain_to),
        InstanceMethod("disconnectAgent", &Object::disconnect_agent),
        InstanceMethod("explain", &Object::explain), InstanceMethod("save", &Object::save),
+       InstanceMethod("saveBegin", &Object::save_begin),
+       InstanceMethod("saveFinish", &Object::save_finish),
+       InstanceMethod("saveAbort", &Object::save_abort),
        InstanceMethod("load", &Object::load), InstanceMethod("suspend", &Object::suspend),
        InstanceMethod("resume", &Object::resume), InstanceMethod("status", &Object::status),
        InstanceMethod("close", &Object::close)});
@@ -239,12 +257,43 @@ Napi::Value ExecutorObject::save(const Napi::CallbackInfo& info) {
   const auto lanes = static_cast<std::uint32_t>(integer_at(info, 2, 1, kMaxLanes));
   const Progress progress = make_progress(info.Env(), function_at(info, 3));
   return call_async(info.Env(), [executor, directory, parent, lanes, progress]() -> Conversion {
-    if (!parent.empty()) {
-      throw Failure(Code::unsupported,
-                    "Saving on top of a parent image is not there yet; save without one.");
-    }
-    const SaveResult result = executor->save(directory, lanes, progress);
+    refuse_parent(parent);
+    const SaveReport result = executor->save(directory, lanes, progress);
     return [result](Napi::Env env) { return to_js(env, result); };
+  });
+}
+
+Napi::Value ExecutorObject::save_begin(const Napi::CallbackInfo& info) {
+  const auto executor = live(info.Env());
+  SaveOptions options;
+  options.directory = text_at(info, 0);
+  options.parent = text_or_empty_at(info, 1);
+  options.lanes = static_cast<std::uint32_t>(integer_at(info, 2, 1, kMaxLanes));
+  const std::string mode = text_at(info, 3);
+  options.open_gate = boolean_at(info, 4);
+  options.deadline_ms = static_cast<std::uint32_t>(integer_at(info, 5, 1, INT_MAX));
+  return call_async(info.Env(), [executor, options, mode]() mutable -> Conversion {
+    refuse_parent(options.parent);
+    options.mode = mode_of(mode);
+    const SaveBegun begun = executor->save_begin(options);
+    return [begun](Napi::Env env) { return to_js(env, begun); };
+  });
+}
+
+Napi::Value ExecutorObject::save_finish(const Napi::CallbackInfo& info) {
+  const auto executor = live(info.Env());
+  const Progress progress = make_progress(info.Env(), function_at(info, 0));
+  return call_async(info.Env(), [executor, progress]() -> Conversion {
+    const SaveReport report = executor->save_finish(progress);
+    return [report](Napi::Env env) { return to_js(env, report); };
+  });
+}
+
+Napi::Value ExecutorObject::save_abort(const Napi::CallbackInfo& info) {
+  const auto executor = live(info.Env());
+  return call_async(info.Env(), [executor]() -> Conversion {
+    executor->save_abort();
+    return [](Napi::Env env) { return env.Undefined(); };
   });
 }
 

@@ -31,6 +31,9 @@ class ExecutorObject : public Napi::ObjectWrap<ExecutorObject> {
   Napi::Value disconnect_agent(const Napi::CallbackInfo& info);
   Napi::Value explain(const Napi::CallbackInfo& info);
   Napi::Value save(const Napi::CallbackInfo& info);
+  Napi::Value save_begin(const Napi::CallbackInfo& info);
+  Napi::Value save_finish(const Napi::CallbackInfo& info);
+  Napi::Value save_abort(const Napi::CallbackInfo& info);
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value suspend(const Napi::CallbackInfo& info);
   Napi::Value resume(const Napi::CallbackInfo& info);

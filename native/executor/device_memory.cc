@@ -183,9 +183,14 @@ CUresult DeviceMemory::retire(std::uint64_t address, Streams& streams) {
 }
 
 bool DeviceMemory::reclaim(Streams& streams) {
-  while (!retired_.empty() && streams.passed(retired_.front().stamp)) {
-    recycle(retired_.front().address, retired_.front().bytes);
-    retired_.pop_front();
+  for (auto it = retired_.begin(); it != retired_.end();) {
+    if (!streams.passed(it->stamp)) break;  // those behind it were retired later
+    if (may_reuse_ && !may_reuse_({it->address, it->bytes})) {
+      ++it;
+      continue;
+    }
+    recycle(it->address, it->bytes);
+    it = retired_.erase(it);
   }
   return retired_.empty();
 }

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <vector>
@@ -54,6 +55,10 @@ class DeviceMemory {
   CUresult retire(std::uint64_t address, Streams& streams);
   // Uses again what every stream has passed. Returns false while ranges are still waiting.
   bool reclaim(Streams& streams);
+  // While a checkpoint reads the memory of its cut: `may_reuse` is asked about every retired range
+  // before it is unmapped or given to somebody else. Null ends that.
+  using MayReuse = std::function<bool(const MemoryRange& range)>;
+  void set_guard(MayReuse may_reuse) { may_reuse_ = std::move(may_reuse); }
   bool has_retired() const noexcept { return !retired_.empty(); }
 
   // The live allocation that holds `address`, or null.
@@ -110,6 +115,7 @@ class DeviceMemory {
   std::deque<Retired> retired_;
   std::uint64_t used_ = 0;
   std::uint64_t mapped_ = 0;
+  MayReuse may_reuse_;
 };
 
 }  // namespace phos::executor

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "executor/helpers.h"
+#include "executor/save_job.h"
 #include "executor/waits.h"
 #include "gen/executor_handlers.h"
 #include "ring/futex.h"
@@ -18,6 +19,12 @@ constexpr std::uint64_t kSpinForWaitsNs = 20'000;
 constexpr std::uint64_t kRestNs = 200'000;  // between looks at what only the drain can finish
 
 }  // namespace
+
+Drain::Drain(Session& session)
+    : session_(session),
+      parking_(session.streams(), [this](const Command& command, const OrderPlace& place) {
+        return admits(command, place);
+      }) {}
 
 ring::Fault Drain::attach(void* base, std::size_t bytes) {
   ring::Consumer probe;
@@ -188,11 +195,34 @@ void Drain::take(const ring::Record& record) {
   const Command command(record.header,
                         {reinterpret_cast<const std::uint8_t*>(scratch_.data()), bytes});
   const OrderPlace place = order_of(command);
-  const bool held = !parking_.empty() || place.counts ? parking_.must_park(place) : false;
+  const bool may_hold = !parking_.empty() || place.counts || session_.save_job() != nullptr;
+  const bool held = may_hold && parking_.must_park(command, place);
   if (!held) {
     execute(command, place);
   } else if (!answer_query(command, place)) {
     park(command, place);
+  }
+}
+
+// A save under way may need that a command waits: one that takes away memory which is still read.
+bool Drain::admits(const Command& command, const OrderPlace& place) {
+  SaveJob* job = session_.save_job();
+  return job == nullptr || job->admits(command, place);
+}
+
+// A save under way orders what comes after its cut behind what it does on the device. What is
+// captured does not run yet, and nothing of ours may get into the program's graph.
+void Drain::show_to_save(const Command& command, const OrderPlace& place) {
+  SaveJob* job = session_.save_job();
+  const bool may_capture = session_.streams().captures() != 0;
+  if (!place.counts || (job == nullptr && !may_capture)) return;
+  void* real = nullptr;
+  if (session_.resolve(HandleType::stream, *place.stream, true, &real) != CUDA_SUCCESS) return;
+  const auto stream = static_cast<CUstream>(real);
+  if (may_capture && session_.streams().is_capturing(stream)) {
+    session_.graph_writes().captured(session_, command);
+  } else if (job != nullptr) {
+    job->before_command(command, *place.stream, stream);
   }
 }
 
@@ -234,6 +264,7 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
     reply.finish(entered);
     return;
   }
+  show_to_save(command, place);
   handler(session_, command, reply);
   if (place.records != 0) {
     Object* event = session_.find(HandleType::event, place.records);

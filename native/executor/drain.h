@@ -32,7 +32,7 @@ struct DrainState {
 
 class Drain {
  public:
-  explicit Drain(Session& session) : session_(session), parking_(session.streams()) {}
+  explicit Drain(Session& session);
 
   // Takes over a ring mapped at `base`; the previous one is left as it is. The mapping must live as
   // long as the session. Consumption starts when run() sees it, unless the gate's cut holds it.
@@ -51,6 +51,8 @@ class Drain {
   // A cut: nothing at or after `position` is consumed until lift_limit(). With the lock held.
   void set_limit(std::uint64_t position) noexcept { limit_ = position; }
   void lift_limit() noexcept;
+  // Everything before the limit has been taken from the ring. With the lock held.
+  bool at_limit() const noexcept { return !open_ || consumer_.position() >= limit_; }
   DrainState state();
   RingHeader* header() noexcept { return header_.load(std::memory_order_acquire); }
   std::uint64_t commands() const noexcept { return commands_.load(std::memory_order_relaxed); }
@@ -66,6 +68,8 @@ class Drain {
   void run_on_helper(const Command& command, Handler handler);
   bool answer_query(const Command& command, const OrderPlace& place);
   void park(const Command& command, const OrderPlace& place);
+  bool admits(const Command& command, const OrderPlace& place);
+  void show_to_save(const Command& command, const OrderPlace& place);
   void corrupt(const char* what);
   void idle(std::uint64_t timeout_ns);
   void rest(std::uint64_t timeout_ns);

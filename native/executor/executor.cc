@@ -33,7 +33,10 @@ Executor::Executor(ExecutorOptions options, EventSink events)
 Executor::~Executor() {
   close();
   server_.reset();
+  if (session_) abandon_save();
   drain_.reset();
+  save_job_.reset();
+  hasher_.reset();
   session_.reset();
   if (facts_) options_.driver.cuDevicePrimaryCtxRelease(device_);
 }
@@ -122,6 +125,8 @@ DeviceFacts Executor::start() {
   session_ = std::make_unique<Session>(driver, device_, context, device_window_base(),
                                        options_.memory_limit, session_events());
   check_driver(driver, session_->memory().reserve(), "Reserving the window for device memory");
+  hasher_ = std::make_unique<ChangeHasher>(session_->driver());
+  hasher_->load();
   drain_ = std::make_unique<Drain>(*session_);
   if (!options_.ring_socket_path.empty()) {
     server_ = std::make_unique<RingServer>(options_.ring_socket_path, server_hooks());
@@ -201,6 +206,7 @@ void Executor::on_lost(LostReason reason, const std::string& detail) {
 void Executor::free_client() {
   drain_->detach(true);
   session_->callbacks().abandon();
+  abandon_save();
   const SessionLock lock(*session_);
   session_->enter_context();
   // What still runs would fault on memory that is taken away; it goes with the process instead.

@@ -16,6 +16,7 @@
 #include "executor/failure.h"
 #include "executor/image.h"
 #include "executor/ring_server.h"
+#include "executor/save_job.h"
 #include "executor/session.h"
 
 namespace phos::executor {
@@ -124,7 +125,16 @@ class Executor {
   void disconnect_agent(std::uint32_t deadline_ms);
 
   std::vector<ObjectSummary> explain();
-  SaveResult save(const std::string& directory, std::uint32_t lanes, const Progress& progress);
+  // The save's two phases. Begun with the gate closed and the drain at the cut (for mode stop: with
+  // the device at rest); comes back when the gate may open, or says that it may only after the
+  // second. One save at a time: CONFLICT. A begin that fails leaves none.
+  SaveBegun save_begin(const SaveOptions& options);
+  // Streams out what was begun and ends the save, also by a failure.
+  SaveReport save_finish(const Progress& progress);
+  // Ends a save at whatever point it is; a finish under way fails with CANCELLED. No save: nothing.
+  void save_abort();
+  // Both phases in one, in mode stop.
+  SaveReport save(const std::string& directory, std::uint32_t lanes, const Progress& progress);
   LoadResult load(const std::string& directory, std::uint32_t lanes, const Progress& progress);
   SuspendResult suspend(const Progress& progress);
   SuspendResult resume(const Progress& progress);
@@ -146,6 +156,13 @@ class Executor {
   void check_context(const char* step);
   void check_at_rest(const char* step);
   std::string what_is_in_the_way(std::uint64_t cut, const DrainState& state);
+  void lift_gate();
+  void check_at_cut();
+  void refuse_during_save(const char* step);
+  SnapshotFacts snapshot_facts();
+  // Gives the save up and waits until nothing reads the client's memory any more.
+  void abandon_save();
+  void end_save(const std::shared_ptr<SaveJob>& job);
   void on_attached(const Peer& peer, bool reattached);
   void on_lost(LostReason reason, const std::string& detail);
   void free_client();
@@ -161,6 +178,9 @@ class Executor {
   std::unique_ptr<Drain> drain_;
   std::unique_ptr<RingServer> server_;
   std::unique_ptr<SuspendedMemory> suspended_;
+  std::unique_ptr<ChangeHasher> hasher_;
+  std::shared_ptr<SaveJob> save_job_;  // guarded by state_mutex_
+  bool save_finishing_ = false;        // guarded by state_mutex_
   std::mutex control_;  // one control step at a time
   std::mutex state_mutex_;
   State state_ = State::created;

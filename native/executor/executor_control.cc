@@ -40,6 +40,10 @@ void Executor::open_gate() {
     }
   }
   const SessionLock lock(*session_);
+  lift_gate();
+}
+
+void Executor::lift_gate() {
   gate_closed_ = false;
   drain_->lift_limit();
   if (RingHeader* header = drain_->header()) ring::open_gate(header);
@@ -154,39 +158,6 @@ void Executor::check_at_rest(const char* step) {
   }
 }
 
-SaveResult Executor::save(const std::string& directory, std::uint32_t lanes,
-                          const Progress& progress) {
-  const std::lock_guard control(control_);
-  Session& session = live_session();
-  lanes = std::clamp(lanes, 1U, kMaxLanes);
-  Snapshot snapshot;
-  {
-    const SessionLock lock(session);
-    session.enter_context();
-    if (suspended_) {
-      throw Failure(Code::conflict, "Saving: the client is suspended; resume it first.");
-    }
-    check_at_rest("Saving");
-    SnapshotFacts facts;
-    {
-      const std::lock_guard state(state_mutex_);
-      parse_hex(client_id_, facts.client_id, 16);
-    }
-    facts.cut = drain_->state().position;
-    facts.driver = facts_->driver;
-    facts.device_name = facts_->name;
-    facts.driver_version = facts_->driver_version;
-    facts.compute_major = facts_->compute_major;
-    facts.compute_minor = facts_->compute_minor;
-    facts.device_total_bytes = facts_->total_bytes;
-    session.memory().reclaim(session.streams());
-    snapshot = take_snapshot(session, std::move(facts), options_.driver_name == "cuda");
-  }
-  // The gate is closed and the drain stands at the cut: nothing changes while memory is copied.
-  DevicePort port(session.driver(), session.context(), lanes);
-  return write_image(directory, snapshot, port, lanes, progress);
-}
-
 LoadResult Executor::load(const std::string& directory, std::uint32_t lanes,
                           const Progress& progress) {
   const std::lock_guard control(control_);
@@ -243,6 +214,7 @@ SuspendResult Executor::suspend(const Progress& progress) {
   const std::lock_guard control(control_);
   Session& session = live_session();
   if (suspended_) throw Failure(Code::conflict, "The client is suspended already.");
+  refuse_during_save("Suspending");
   const auto start = Clock::now();
   {
     const SessionLock lock(session);

@@ -40,7 +40,9 @@ bool Parking::is_held(const Held& held, const OrderPlace& place) {
   return place.counts && streams_.is_full(*place.stream);
 }
 
-bool Parking::must_park(const OrderPlace& place) { return is_held(held_, place); }
+bool Parking::must_park(const Command& command, const OrderPlace& place) {
+  return is_held(held_, place) || !admit_(command, place);
+}
 
 void Parking::park(const Command& command, const OrderPlace& place) {
   commands_.push_back({OwnedCommand(command), place});
@@ -51,7 +53,7 @@ void Parking::park(const Command& command, const OrderPlace& place) {
 void Parking::release(const std::function<void(const Command&, const OrderPlace&)>& run) {
   Held held;
   for (auto it = commands_.begin(); it != commands_.end();) {
-    if (is_held(held, it->place)) {
+    if (is_held(held, it->place) || !admit_(it->command.view(), it->place)) {
       hold(held, it->place);
       ++it;
       continue;

@@ -48,14 +48,18 @@ inline constexpr std::uint64_t kMaxParkedBytes = 1U << 30;
 
 class Parking {
  public:
-  explicit Parking(Streams& streams) : streams_(streams) {}
+  // `admit` may hold a command back for another reason than order; it is asked last, and again
+  // whenever the parked commands are looked at.
+  using Admit = std::function<bool(const Command& command, const OrderPlace& place)>;
+  Parking(Streams& streams, Admit admit) : streams_(streams), admit_(std::move(admit)) {}
 
   bool empty() const noexcept { return commands_.empty(); }
   std::size_t size() const noexcept { return commands_.size(); }
   // No room: the drain stops consuming until something leaves.
   bool full() const noexcept { return bytes_ >= kMaxParkedBytes; }
-  // True when the command has to stay behind what is parked, or its stream is full.
-  bool must_park(const OrderPlace& place);
+  // True when the command has to stay behind what is parked, its stream is full, or it is not
+  // admitted.
+  bool must_park(const Command& command, const OrderPlace& place);
   void park(const Command& command, const OrderPlace& place);
   // Runs, in order, every parked command that may run now.
   void release(const std::function<void(const Command&, const OrderPlace&)>& run);
@@ -76,6 +80,7 @@ class Parking {
   bool is_held(const Held& held, const OrderPlace& place);
 
   Streams& streams_;
+  const Admit admit_;
   std::list<Parked> commands_;
   Held held_;
   std::uint64_t bytes_ = 0;

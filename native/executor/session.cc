@@ -249,21 +249,25 @@ void Reply::finish(CUresult status, const void* data, std::size_t bytes) noexcep
   session_->finish(*this, status, data, bytes);
 }
 
-std::string Session::busy_with() {
-  std::uint64_t stream = 0;
-  std::uint64_t function = 0;
-  if (!streams_.first_busy(&stream, &function)) return {};
-  std::string text = "stream " + std::to_string(stream);
-  const bool is_kernel = handle_type(function) == static_cast<std::uint8_t>(HandleType::kernel);
+std::string Session::name_of_kernel(std::uint64_t wire) {
+  const bool is_kernel = handle_type(wire) == static_cast<std::uint8_t>(HandleType::kernel);
   const Object* object =
-      objects_.find(is_kernel ? HandleType::kernel : HandleType::function, function);
-  if (object == nullptr) return text;
+      objects_.find(is_kernel ? HandleType::kernel : HandleType::function, wire);
+  if (object == nullptr) return {};
   const char* name = nullptr;
   const CUresult result =
       is_kernel ? driver_.cuKernelGetName(&name, static_cast<CUkernel>(object->real))
                 : driver_.cuFuncGetName(&name, static_cast<CUfunction>(object->real));
-  if (result == CUDA_SUCCESS && name != nullptr) text += ", running " + std::string(name);
-  return text;
+  return result == CUDA_SUCCESS && name != nullptr ? name : std::string();
+}
+
+std::string Session::busy_with() {
+  std::uint64_t stream = 0;
+  std::uint64_t function = 0;
+  if (!streams_.first_busy(&stream, &function)) return {};
+  const std::string name = name_of_kernel(function);
+  const std::string text = "stream " + std::to_string(stream);
+  return name.empty() ? text : text + ", running " + name;
 }
 
 std::string Session::last_deferred_error() {

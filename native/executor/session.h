@@ -20,6 +20,7 @@
 #include "executor/device_memory.h"
 #include "executor/object_table.h"
 #include "executor/streams.h"
+#include "executor/write_set.h"
 #include "gen/driver_table.h"
 #include "gen/handle_types.h"
 #include "ring/memory.h"
@@ -32,6 +33,7 @@ class Waits;
 class BlobStore;
 class Callbacks;
 class PinnedPool;
+class SaveJob;
 
 // True on the thread that holds the session's lock for good while it drains.
 extern thread_local bool t_holds_session;
@@ -107,6 +109,11 @@ class Session {
   ObjectTable& objects() noexcept { return objects_; }
   DeviceMemory& memory() noexcept { return memory_; }
   Streams& streams() noexcept { return streams_; }
+  GraphWrites& graph_writes() noexcept { return graph_writes_; }
+  // The save under way, null while there is none. With the lock; commands are shown to it before
+  // they go to the driver.
+  SaveJob* save_job() noexcept { return save_job_; }
+  void set_save_job(SaveJob* job) noexcept { save_job_ = job; }
   HostArenas& arenas() noexcept { return *arenas_; }
   Helpers& helpers() noexcept { return *helpers_; }
   Waits& waits() noexcept { return *waits_; }
@@ -136,6 +143,8 @@ class Session {
   bool is_quiet();
   // Names a stream that has not finished and the last kernel on it; empty when all have.
   std::string busy_with();
+  // Name of a function or kernel by its handle, empty when the driver has none. With the lock.
+  std::string name_of_kernel(std::uint64_t wire);
   bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
   std::uint64_t sync_commands() const noexcept { return sync_commands_.load(); }
 
@@ -185,6 +194,8 @@ class Session {
   std::atomic<RingHeader*> ring_{nullptr};
   ring::Geometry geometry_{};
   CapturedReply* capture_reply_ = nullptr;
+  GraphWrites graph_writes_;
+  SaveJob* save_job_ = nullptr;
   std::atomic<bool> broken_{false};
   std::atomic<std::uint64_t> sync_commands_{0};
   std::atomic<CUresult> context_error_{CUDA_SUCCESS};

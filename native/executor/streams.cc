@@ -159,6 +159,21 @@ CUresult Streams::record_all(std::vector<CUevent>& events) {
   return CUDA_SUCCESS;
 }
 
+CUresult Streams::each_busy(
+    const std::function<CUresult(CUstream real, CUevent marker)>& visit) {
+  for (auto& [wire, state] : states_) {
+    if (query_idle(state)) continue;
+    if (const CUresult result = visit(state.real, nullptr); result != CUDA_SUCCESS) return result;
+  }
+  for (State& state : orphans_) {
+    advance(state);
+    if (state.markers.empty()) continue;
+    const CUresult result = visit(nullptr, state.markers.back().event);
+    if (result != CUDA_SUCCESS) return result;
+  }
+  return CUDA_SUCCESS;
+}
+
 CUevent Streams::take_event() {
   if (!spare_.empty()) {
     CUevent event = spare_.back();

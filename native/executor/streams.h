@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <unordered_map>
 #include <vector>
 
@@ -38,6 +39,10 @@ class Streams {
   // Records an event of our own behind everything under way on each stream that is not idle and
   // not capturing, and adds it to `events`.
   CUresult record_all(std::vector<CUevent>& events);
+  // Calls `visit` for every stream that has something under way and is not capturing: its handle
+  // and null, or for a destroyed stream null and an event of ours behind its last command. Ends at
+  // the first visit that fails.
+  CUresult each_busy(const std::function<CUresult(CUstream real, CUevent marker)>& visit);
   // True once nothing is under way. Capturing streams have nothing under way.
   bool idle();
 

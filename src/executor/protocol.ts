@@ -90,6 +90,27 @@ const imageFile = z.object({
 
 const milliseconds = z.number().nonnegative();
 
+const saveMode = z.enum(['stop', 'snapshot', 'cow', 'auto']);
+const chosenMode = z.enum(['stop', 'snapshot', 'cow']);
+const holdFigures = {
+  gpuHoldNs: bigintString,
+  gpuWaitNs: bigintString,
+  driverCalls: count,
+  streamsHeld: count,
+};
+
+const saveBegun = z.object({
+  cut: bigintString,
+  mode: chosenMode,
+  gateMayOpen: z.boolean(),
+  gateOpened: z.boolean(),
+  objects: count,
+  deviceBytes: bigintString,
+  copiedBytes: bigintString,
+  hashedBytes: bigintString,
+  ...holdFigures,
+});
+
 const saveResult = z.object({
   cut: bigintString,
   objects: count,
@@ -102,6 +123,13 @@ const saveResult = z.object({
   objectsMs: milliseconds,
   copyMs: milliseconds,
   syncMs: milliseconds,
+  mode: chosenMode,
+  copiedBytes: bigintString,
+  hashedBytes: bigintString,
+  asideChunks: count,
+  heldBack: count,
+  validationMissed: z.object({ chunks: count, kernels: z.array(z.string()) }).nullable(),
+  ...holdFigures,
 });
 
 const loadResult = z.object({
@@ -159,6 +187,21 @@ export const methods = {
     params: z.strictObject({ directory: path, parent: path.nullable() }),
     result: saveResult,
   },
+  /** First phase of a save: resolves when the gate may open (see native.ts). */
+  'save.begin': {
+    params: z.strictObject({
+      directory: path,
+      parent: path.nullable(),
+      mode: saveMode,
+      openGate: z.boolean(),
+      deadlineMs,
+    }),
+    result: saveBegun,
+  },
+  /** Second phase: streams out what was begun; its progress comes as events. */
+  'save.finish': { params: none, result: saveResult },
+  /** Gives up the save under way, if there is one. */
+  'save.abort': { params: none, result: none },
   load: { params: z.strictObject({ directory: path }), result: loadResult },
   suspend: { params: none, result: suspendResult },
   resume: { params: none, result: suspendResult },
@@ -181,7 +224,7 @@ export const events = {
   }),
   'context.error': z.object({ status: count, diagnostic: z.string() }),
   'call.unsupported': z.object({ name: z.string() }),
-  /** `method` is the request under way: save, load, suspend or resume. */
+  /** `method` is the request under way: save, save.finish, load, suspend or resume. */
   progress: z.object({
     method: methodName,
     doneBytes: bigintString,

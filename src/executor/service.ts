@@ -6,6 +6,7 @@ import {
   type ExecutorEvent,
   type OnProgress,
   processStartTime,
+  type SaveResult,
   setCredentials,
 } from '../native/native.ts';
 import type { ExecutorNotice, MethodName, MethodParams, MethodResult } from './protocol.ts';
@@ -71,7 +72,14 @@ export class ExecutorService {
           { directory, parent, lanes: LANES },
           this.#progress('save'),
         );
-        return { ...saved, files: [...saved.files] };
+        return saveAnswer(saved);
+      },
+      'save.begin': (params) => executor.saveBegin({ ...params, lanes: LANES }),
+      'save.finish': async () =>
+        saveAnswer(await executor.saveFinish(this.#progress('save.finish'))),
+      'save.abort': async () => {
+        await executor.saveAbort();
+        return {};
       },
       load: ({ directory }) => executor.load({ directory, lanes: LANES }, this.#progress('load')),
       suspend: () => executor.suspend(this.#progress('suspend')),
@@ -138,6 +146,15 @@ export class ExecutorService {
   #progress(method: MethodName): OnProgress {
     return (progress) => this.#options.tell({ event: 'progress', params: { method, ...progress } });
   }
+}
+
+function saveAnswer(saved: SaveResult): MethodResult<'save'> {
+  const missed = saved.validationMissed;
+  return {
+    ...saved,
+    files: [...saved.files],
+    validationMissed: missed === null ? null : { ...missed, kernels: [...missed.kernels] },
+  };
 }
 
 /** A native event as it is told to every connection. */

@@ -14,6 +14,8 @@ import type {
   LoadResult,
   ObjectSummary,
   PeerCredentials,
+  SaveBegun,
+  SaveMode,
   SaveResult,
   SuspendResult,
   VerifyResult,
@@ -54,6 +56,16 @@ export interface RawExecutor {
     lanes: number,
     onProgress: ProgressCallback,
   ): Promise<SaveResult>;
+  saveBegin(
+    directory: string,
+    parent: string | null,
+    lanes: number,
+    mode: SaveMode,
+    openGate: boolean,
+    deadlineMs: number,
+  ): Promise<SaveBegun>;
+  saveFinish(onProgress: ProgressCallback): Promise<SaveResult>;
+  saveAbort(): Promise<void>;
   load(directory: string, lanes: number, onProgress: ProgressCallback): Promise<LoadResult>;
   suspend(onProgress: ProgressCallback): Promise<SuspendResult>;
   resume(onProgress: ProgressCallback): Promise<SuspendResult>;

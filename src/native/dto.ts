@@ -123,7 +123,54 @@ export interface SaveOptions {
   readonly lanes: number;
 }
 
-export interface SaveResult {
+/**
+ * How device memory is saved: `stop` (the gate stays closed until it is), `snapshot` (the device
+ * copies it at the cut), `cow` (chunks are copied aside before they change), `auto` (what fits).
+ */
+export type SaveMode = 'stop' | 'snapshot' | 'cow' | 'auto';
+
+export interface SaveBeginOptions extends SaveOptions {
+  readonly mode: SaveMode;
+  /** Opens the gate as soon as the device holds the program by itself (not for mode `stop`). */
+  readonly openGate: boolean;
+  readonly deadlineMs: number;
+}
+
+/** What a save did to the program's streams at its cut. */
+export interface HoldFigures {
+  /** From the end of all work before the cut to the earliest start of what comes after it. */
+  readonly gpuHoldNs: bigint;
+  /** From the end of a stream's own work to the end of the others' (the longest). */
+  readonly gpuWaitNs: bigint;
+  /** Driver calls made for the hold. */
+  readonly driverCalls: number;
+  readonly streamsHeld: number;
+}
+
+export interface SaveBegun extends HoldFigures {
+  readonly cut: bigint;
+  /** What was chosen. */
+  readonly mode: Exclude<SaveMode, 'auto'>;
+  /** False: only once the save is finished. */
+  readonly gateMayOpen: boolean;
+  /** The gate was opened already, as asked. */
+  readonly gateOpened: boolean;
+  readonly objects: number;
+  readonly deviceBytes: bigint;
+  /** Copied on the device at the cut. */
+  readonly copiedBytes: bigint;
+  /** Hashed on the device at the cut. */
+  readonly hashedBytes: bigint;
+}
+
+/** Chunks that changed before they were saved: the image of this cut is lost. */
+export interface ValidationMiss {
+  readonly chunks: number;
+  /** Kernels that ran since the cut, one of which wrote what it was not expected to. */
+  readonly kernels: readonly string[];
+}
+
+export interface SaveResult extends HoldFigures {
   readonly cut: bigint;
   readonly objects: number;
   readonly chunks: number;
@@ -136,6 +183,15 @@ export interface SaveResult {
   readonly objectsMs: number;
   readonly copyMs: number;
   readonly syncMs: number;
+  readonly mode: Exclude<SaveMode, 'auto'>;
+  readonly copiedBytes: bigint;
+  readonly hashedBytes: bigint;
+  /** Chunks that were copied aside on the device before the program wrote them. */
+  readonly asideChunks: number;
+  /** Times that a command had to wait because the pool for these copies was full. */
+  readonly heldBack: number;
+  /** Not null: what was written is no image, and the cut is lost. Save again in mode `stop`. */
+  readonly validationMissed: ValidationMiss | null;
 }
 
 export interface LoadOptions {

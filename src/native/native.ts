@@ -18,6 +18,8 @@ import type {
   ObjectSummary,
   PeerCredentials,
   Progress,
+  SaveBeginOptions,
+  SaveBegun,
   SaveOptions,
   SaveResult,
   SuspendResult,
@@ -215,6 +217,43 @@ export class Executor {
         progressCallback(onProgress),
       ),
     );
+  }
+
+  /**
+   * First phase of a save, with the gate closed and the drain at the cut. Resolves when the gate
+   * may open, or (`gateMayOpen` false) with what must be finished first. A failure leaves no save
+   * behind and the program free.
+   *
+   * @throws PhosError CONFLICT while another save is under way, DEVICE without enough free device
+   *   memory, TIMEOUT naming what the device is still at, CANCELLED after saveAbort()
+   */
+  saveBegin(options: SaveBeginOptions): Promise<SaveBegun> {
+    return guardAsync('begin to save the device state', () =>
+      this.#raw.saveBegin(
+        options.directory,
+        options.parent,
+        options.lanes,
+        options.mode,
+        options.openGate,
+        options.deadlineMs,
+      ),
+    );
+  }
+
+  /**
+   * Second phase: streams what was begun into its folder. Ends the save, also by a failure.
+   *
+   * @throws PhosError as save(); CONFLICT when none was begun, CANCELLED after saveAbort()
+   */
+  saveFinish(onProgress: OnProgress): Promise<SaveResult> {
+    return guardAsync('save the device state', () =>
+      this.#raw.saveFinish(progressCallback(onProgress)),
+    );
+  }
+
+  /** Gives a save up, in either phase; nothing happens when there is none. */
+  saveAbort(): Promise<void> {
+    return guardAsync('give up the save', () => this.#raw.saveAbort());
   }
 
   /**

@@ -113,6 +113,50 @@ describe('a program over an executor', () => {
     await expectSound(second);
   });
 
+  test.each(['snapshot', 'cow'] as const)('is saved in mode %s while it runs on', async (mode) => {
+    const directory = `${bench.paths.dir}/image`;
+    mkdirSync(directory);
+    const program = bench.run(steps, slowly);
+    await program.says('step 10/');
+    const position = await cut(first);
+    const begin = { directory, parent: null, mode, openGate: true, deadlineMs: DEADLINE_MS };
+    const begun = await first.control.request('save.begin', begin, DEADLINE_MS);
+    expect(begun).toMatchObject({ cut: position, mode, gateMayOpen: true, gateOpened: true });
+    expect(begun.driverCalls).toBeLessThanOrEqual(200);
+    await expect(first.control.request('save.begin', begin, DEADLINE_MS)).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+    const saved = await first.control.request('save.finish', {}, DEADLINE_MS);
+    expect(saved).toMatchObject({ cut: position, mode, validationMissed: null });
+    expect((await verifyImage(directory, () => undefined)).cut).toBe(position);
+    expect(await program.ended).toBe(0);
+    expect(program.stdout).toBe(`${stepsDigest(work)}\n`);
+    await expectSound(first);
+  });
+
+  test('a save that is given up leaves the program running', async () => {
+    const directory = `${bench.paths.dir}/image`;
+    mkdirSync(directory);
+    const program = bench.run(steps, slowly);
+    await program.says('step 10/');
+    await cut(first);
+    const begin = {
+      directory,
+      parent: null,
+      mode: 'auto' as const,
+      openGate: true,
+      deadlineMs: DEADLINE_MS,
+    };
+    await first.control.request('save.begin', begin, DEADLINE_MS);
+    await first.control.request('save.abort', {}, DEADLINE_MS);
+    await expect(first.control.request('save.finish', {}, DEADLINE_MS)).rejects.toMatchObject({
+      code: 'CONFLICT',
+    });
+    expect(await program.ended).toBe(0);
+    expect(program.stdout).toBe(`${stepsDigest(work)}\n`);
+    await expectSound(first);
+  });
+
   test('a save that fails leaves the program running', async () => {
     await bench.dispose();
     bench = new Bench();

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "drivers/sim/builtin_kernel.h"
 #include "drivers/sim/device_facts.h"
 #include "drivers/sim/device_heap.h"
 #include "drivers/sim/memory.h"
@@ -54,6 +55,9 @@ KernelServices& services() {
 }  // namespace
 
 Step KernelOperation::step(Turn& turn) {
+  if (is_builtin(launch_)) {
+    return run_builtin(launch_, next_block_, turn, fault_);
+  }
   if (!execution_) {
     ptx::LaunchConfig config;
     config.grid = launch_.grid;

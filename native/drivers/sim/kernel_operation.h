@@ -38,6 +38,7 @@ class KernelOperation final : public Operation {
  private:
   Launch launch_;
   std::unique_ptr<ptx::Execution> execution_;
+  std::uint32_t next_block_ = 0;  // of a kernel that is not interpreted
 };
 
 }  // namespace phos::sim

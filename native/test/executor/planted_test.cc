@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// Six bugs of the checkpoint engine, planted one at a time: each must be found over a few seeds of
+// sim's scheduler, by a program that ends otherwise, or by hashes that do not match. This program
+// compiles the engine's files with PHOS_PLANTED_BUGS; the product has none of it.
+#include <gtest/gtest.h>
+
+#include "executor/planted.h"
+#include "saving.h"
+
+namespace phos::test {
+namespace {
+
+using executor::Planted;
+using executor::SaveMode;
+
+constexpr std::uint64_t kSeeds = 12;
+
+struct Bug {
+  const char* name;
+  Planted planted;
+  SaveMode mode;
+};
+
+const Bug kBugs[] = {
+    {"NoWaitBefore", Planted::no_wait_before, SaveMode::snapshot},
+    {"NoWaitAfter", Planted::no_wait_after, SaveMode::snapshot},
+    {"OneStreamForgotten", Planted::one_stream_forgotten, SaveMode::snapshot},
+    {"UnmapEarly", Planted::unmap_early, SaveMode::snapshot},
+    {"AsideAfterLaunch", Planted::aside_after_launch, SaveMode::cow},
+    {"HashBeforeDrain", Planted::hash_before_drain, SaveMode::cow},
+};
+
+// Both streams are busy at the cut; afterwards the program overwrites everything and frees.
+Program busy_program() {
+  Program program = streams_program();
+  program.steps = {
+      [](SimClient& client) {
+        client.set(0, 0, 5U << 20, 0x31, 1);
+        client.set(1, 0, 5U << 20, 0x32, 2);
+        client.set(2, 0, 5000, 0x33, 1);
+      },
+      [](SimClient& client) {
+        client.set(0, 0, 5U << 20, 0x41, 1);
+        client.set(1, 0, 5U << 20, 0x42, 2);
+        client.set(2, 0, 5000, 0x43, 1);
+      },
+      [](SimClient& client) { client.free(1); },
+      [](SimClient& client) {
+        client.synchronise();
+        client.allocate(3, 5U << 20);
+        client.set(3, 0, 5U << 20, 0x51, 2);
+      },
+  };
+  return program;
+}
+
+// What is wrong with one save at step 1, while both streams work.
+std::string problem_of(const Bug& bug, Planted planted, std::uint64_t seed) {
+  const Program program = busy_program();
+  return in_child(seed, [&] {
+    executor::plant(Planted::none);
+    const std::string expected = undisturbed(program);
+    executor::plant(planted);
+    save_at(program, 1, bug.mode, expected);
+  });
+}
+
+class PlantedBugs : public testing::TestWithParam<Bug> {};
+
+TEST_P(PlantedBugs, AreFound) {
+  int found = 0;
+  for (std::uint64_t seed = 1; seed <= kSeeds && found == 0; ++seed) {
+    if (!problem_of(GetParam(), GetParam().planted, seed).empty()) ++found;
+  }
+  EXPECT_GT(found, 0) << "no seed of " << kSeeds << " found it";
+}
+
+TEST_P(PlantedBugs, AreNotImagined) {
+  for (std::uint64_t seed = 1; seed <= 3; ++seed) {
+    EXPECT_EQ(problem_of(GetParam(), Planted::none, seed), "") << "seed " << seed;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Engine, PlantedBugs, testing::ValuesIn(kBugs),
+                         [](const auto& one) { return std::string(one.param.name); });
+
+}  // namespace
+}  // namespace phos::test

@@ -7,6 +7,7 @@
 #include "addon/attach_server.h"
 #include "addon/convert.h"
 #include "addon/executor_object.h"
+#include "addon/image_options.h"
 #include "addon/process.h"
 #include "executor/fault.h"
 #include "executor/image.h"
@@ -17,9 +18,10 @@ namespace {
 
 Napi::Value verify_image(const Napi::CallbackInfo& info) {
   const std::string directory = text_at(info, 0);
-  const executor::Progress progress = make_progress(info.Env(), function_at(info, 1));
-  return call_async(info.Env(), [directory, progress]() -> Conversion {
-    const executor::VerifyResult result = executor::verify_image(directory, progress);
+  const executor::ReadOptions options = read_options_at(info, 1);
+  const executor::Progress progress = make_progress(info.Env(), function_at(info, 2));
+  return call_async(info.Env(), [directory, options, progress]() -> Conversion {
+    const executor::VerifyResult result = executor::verify_image(directory, options, progress);
     return [result](Napi::Env env) { return to_js(env, result); };
   });
 }

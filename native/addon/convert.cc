@@ -229,7 +229,8 @@ Napi::Object to_js(Napi::Env env, const SaveReport& report) {
   object.Set("objects", count(env, result.objects));
   object.Set("chunks", count(env, result.chunks));
   object.Set("zeroChunks", count(env, result.zero_chunks));
-  object.Set("parentChunks", count(env, 0));
+  object.Set("parentChunks", count(env, result.parent_chunks));
+  object.Set("sharedChunks", count(env, result.shared_chunks));
   object.Set("deviceBytes", big(env, result.device_bytes));
   object.Set("writtenBytes", big(env, result.written_bytes));
   Napi::Array files = Napi::Array::New(env, result.files.size());

@@ -10,6 +10,7 @@
 
 #include "addon/async_call.h"
 #include "addon/convert.h"
+#include "addon/image_options.h"
 #include "drivers/cuda/driver.h"
 #include "drivers/sim/sim.h"
 #include "executor/failure.h"
@@ -56,12 +57,6 @@ void load_driver(const std::string& name, DriverTable& table) {
   } else {
     throw Failure(Code::usage, "There is no driver named " + name + "; use sim or cuda.");
   }
-}
-
-void refuse_parent(const std::string& parent) {
-  if (parent.empty()) return;
-  throw Failure(Code::unsupported,
-                "Saving on top of a parent image is not there yet; save without one.");
 }
 
 SaveMode mode_of(const std::string& name) {
@@ -253,12 +248,10 @@ Napi::Value ExecutorObject::explain(const Napi::CallbackInfo& info) {
 Napi::Value ExecutorObject::save(const Napi::CallbackInfo& info) {
   const auto executor = live(info.Env());
   const std::string directory = text_at(info, 0);
-  const std::string parent = text_or_empty_at(info, 1);
-  const auto lanes = static_cast<std::uint32_t>(integer_at(info, 2, 1, kMaxLanes));
-  const Progress progress = make_progress(info.Env(), function_at(info, 3));
-  return call_async(info.Env(), [executor, directory, parent, lanes, progress]() -> Conversion {
-    refuse_parent(parent);
-    const SaveReport result = executor->save(directory, lanes, progress);
+  const executor::WriteOptions options = write_options_at(info, 1);
+  const Progress progress = make_progress(info.Env(), function_at(info, 2));
+  return call_async(info.Env(), [executor, directory, options, progress]() -> Conversion {
+    const SaveReport result = executor->save(directory, options, progress);
     return [result](Napi::Env env) { return to_js(env, result); };
   });
 }
@@ -267,13 +260,11 @@ Napi::Value ExecutorObject::save_begin(const Napi::CallbackInfo& info) {
   const auto executor = live(info.Env());
   SaveOptions options;
   options.directory = text_at(info, 0);
-  options.parent = text_or_empty_at(info, 1);
-  options.lanes = static_cast<std::uint32_t>(integer_at(info, 2, 1, kMaxLanes));
-  const std::string mode = text_at(info, 3);
-  options.open_gate = boolean_at(info, 4);
-  options.deadline_ms = static_cast<std::uint32_t>(integer_at(info, 5, 1, INT_MAX));
+  options.image = write_options_at(info, 1);
+  const std::string mode = text_at(info, 2);
+  options.open_gate = boolean_at(info, 3);
+  options.deadline_ms = static_cast<std::uint32_t>(integer_at(info, 4, 1, INT_MAX));
   return call_async(info.Env(), [executor, options, mode]() mutable -> Conversion {
-    refuse_parent(options.parent);
     options.mode = mode_of(mode);
     const SaveBegun begun = executor->save_begin(options);
     return [begun](Napi::Env env) { return to_js(env, begun); };
@@ -300,10 +291,10 @@ Napi::Value ExecutorObject::save_abort(const Napi::CallbackInfo& info) {
 Napi::Value ExecutorObject::load(const Napi::CallbackInfo& info) {
   const auto executor = live(info.Env());
   const std::string directory = text_at(info, 0);
-  const auto lanes = static_cast<std::uint32_t>(integer_at(info, 1, 1, kMaxLanes));
+  const executor::ReadOptions options = read_options_at(info, 1);
   const Progress progress = make_progress(info.Env(), function_at(info, 2));
-  return call_async(info.Env(), [executor, directory, lanes, progress]() -> Conversion {
-    const LoadResult result = executor->load(directory, lanes, progress);
+  return call_async(info.Env(), [executor, directory, options, progress]() -> Conversion {
+    const LoadResult result = executor->load(directory, options, progress);
     return [result](Napi::Env env) { return to_js(env, result); };
   });
 }

@@ -15,8 +15,12 @@
 namespace phos::executor {
 
 Digest digest_of(const void* data, std::size_t bytes) noexcept {
+  return digest_of(data, bytes, 0);
+}
+
+Digest digest_of(const void* data, std::size_t bytes, std::uint64_t seed) noexcept {
   XXH128_canonical_t canonical;
-  XXH128_canonicalFromHash(&canonical, XXH3_128bits(data, bytes));
+  XXH128_canonicalFromHash(&canonical, XXH3_128bits_withSeed(data, bytes, seed));
   Digest digest;
   static_assert(sizeof(canonical.digest) == sizeof(digest.bytes));
   std::memcpy(digest.bytes.data(), canonical.digest, digest.bytes.size());

@@ -17,6 +17,8 @@ struct Digest {
 
 // Canonical (big-endian) form, as the xxhsum tool prints it.
 Digest digest_of(const void* data, std::size_t bytes) noexcept;
+// The same with a seed: nobody who does not know it can make two contents that agree.
+Digest digest_of(const void* data, std::size_t bytes, std::uint64_t seed) noexcept;
 bool all_zero(const void* data, std::size_t bytes) noexcept;
 std::string hex_of(const std::uint8_t* data, std::size_t bytes);
 inline std::string hex_of(const Digest& digest) {

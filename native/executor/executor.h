@@ -134,8 +134,9 @@ class Executor {
   // Ends a save at whatever point it is; a finish under way fails with CANCELLED. No save: nothing.
   void save_abort();
   // Both phases in one, in mode stop.
-  SaveReport save(const std::string& directory, std::uint32_t lanes, const Progress& progress);
-  LoadResult load(const std::string& directory, std::uint32_t lanes, const Progress& progress);
+  SaveReport save(const std::string& directory, WriteOptions options, const Progress& progress);
+  LoadResult load(const std::string& directory, const ReadOptions& options,
+                  const Progress& progress);
   SuspendResult suspend(const Progress& progress);
   SuspendResult resume(const Progress& progress);
   ExecutorStatus status();

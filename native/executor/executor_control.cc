@@ -158,14 +158,14 @@ void Executor::check_at_rest(const char* step) {
   }
 }
 
-LoadResult Executor::load(const std::string& directory, std::uint32_t lanes,
+LoadResult Executor::load(const std::string& directory, const ReadOptions& options,
                           const Progress& progress) {
   const std::lock_guard control(control_);
   Session& session = live_session();
-  lanes = std::clamp(lanes, 1U, kMaxLanes);
+  const std::uint32_t lanes = std::clamp(options.lanes, 1U, kMaxLanes);
   LoadResult result;
   auto start = Clock::now();
-  const ImageIndex index = read_index(directory);
+  const ImageIndex index = read_index(directory, options.key);
   const SnapshotFacts& facts = index.snapshot.facts;
   if (facts.driver != facts_->driver || facts.device_name != facts_->name ||
       facts.compute_major != facts_->compute_major ||
@@ -195,7 +195,7 @@ LoadResult Executor::load(const std::string& directory, std::uint32_t lanes,
   result.objects_ms = ms_since(start);
   start = Clock::now();
   DevicePort port(session.driver(), session.context(), lanes);
-  result.read_bytes = read_chunks(index, &port, lanes, progress);
+  result.read_bytes = read_chunks(index, &port, lanes, options.content, progress);
   result.copy_ms = ms_since(start);
   {
     const SessionLock lock(session);

@@ -64,7 +64,7 @@ SaveBegun Executor::save_begin(const SaveOptions& wanted) {
   const std::lock_guard control(control_);
   Session& session = live_session();
   SaveOptions options = wanted;
-  options.lanes = std::clamp(options.lanes, 1U, kMaxLanes);
+  options.image.lanes = std::clamp(options.image.lanes, 1U, kMaxLanes);
   const auto deadline = Clock::now() + std::chrono::milliseconds(options.deadline_ms);
   std::shared_ptr<SaveJob> earlier;
   {
@@ -183,11 +183,11 @@ void Executor::abandon_save() {
   }
 }
 
-SaveReport Executor::save(const std::string& directory, std::uint32_t lanes,
+SaveReport Executor::save(const std::string& directory, WriteOptions image,
                           const Progress& progress) {
   SaveOptions options;
   options.directory = directory;
-  options.lanes = lanes;
+  options.image = std::move(image);
   save_begin(options);
   return save_finish(progress);
 }

@@ -1,163 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
+// The lanes of a writer: each takes pieces from the source, leaves out what need not be stored,
+// and writes the rest at the end of its own data file.
+#include "executor/image_writer.h"
+
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#include <zstd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cstring>
 #include <exception>
-#include <mutex>
 #include <thread>
 
 #include "executor/fault.h"
-#include "executor/file.h"
-#include "executor/image.h"
 
 namespace phos::executor {
 
-namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double ms_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-struct Piece {
-  std::uint64_t address;
-  std::uint64_t bytes;  // at most kLaneBytes
-  std::uint32_t flags;
-};
-
-std::vector<Piece> pieces_of(const Snapshot& snapshot) {
-  std::vector<Piece> pieces;
-  const auto add = [&](std::uint64_t address, std::uint64_t bytes, std::uint32_t flags) {
-    for (std::uint64_t at = 0; at < bytes; at += kLaneBytes) {
-      pieces.push_back({address + at, std::min<std::uint64_t>(kLaneBytes, bytes - at), flags});
-    }
-  };
-  for (const MemoryRange& range : snapshot.ranges) add(range.address, range.bytes, 0);
-  for (const Region& variable : snapshot.variables) {
-    add(variable.address, variable.bytes, kChunkGlobal);
-  }
-  return pieces;
-}
-
-// One lane: its data file, and the chunks it has written.
-struct Lane {
-  File file;
-  std::uint64_t end = kPageBytes;
-  std::vector<ChunkEntry> chunks;
-  std::uint64_t stored = 0;
-};
-
-struct Job {
-  const std::vector<Piece>& pieces;
-  MemoryPort& memory;
-  const Progress& progress;
-  std::uint64_t total = 0;
-  std::atomic<std::size_t> next{0};
-  std::atomic<std::uint64_t> done{0};
-  std::atomic<bool> failed{false};
-};
-
-// Copies a piece out, hashes its chunks, closes up what is not zero, and writes that at once.
-void write_piece(Job& job, std::uint32_t number, Lane& lane, const Piece& piece,
-                 std::uint8_t* buffer) {
-  if (fault_point("save.copy") != 0) {
-    throw Failure(Code::device, "Copying device memory failed (injected fault).");
-  }
-  job.memory.read(number, piece.address, buffer, piece.bytes);
-  std::uint64_t kept = 0;
-  for (std::uint64_t at = 0; at < piece.bytes; at += kChunkBytes) {
-    ChunkEntry entry{};
-    entry.address = piece.address + at;
-    entry.bytes = static_cast<std::uint32_t>(std::min(kChunkBytes, piece.bytes - at));
-    entry.flags = piece.flags;
-    const std::uint8_t* bytes = buffer + at;
-    if (all_zero(bytes, entry.bytes)) {
-      entry.flags |= kChunkZero;
-    } else {
-      entry.lane = number;
-      entry.offset = lane.end + kept;
-      entry.checksum = digest_of(bytes, entry.bytes);
-      if (kept != at) std::memmove(buffer + kept, bytes, entry.bytes);
-      std::memset(buffer + kept + entry.bytes, 0, padded(entry.bytes) - entry.bytes);
-      kept += padded(entry.bytes);
-    }
-    lane.chunks.push_back(entry);
-  }
-  if (kept != 0) lane.file.write_at(buffer, kept, lane.end);
-  lane.end += kept;
-  lane.stored += kept;
-  const std::uint64_t done = job.done.fetch_add(piece.bytes) + piece.bytes;
-  if (job.progress) job.progress(done, job.total);
-}
-
-void write_lane(Job& job, std::uint32_t number, Lane& lane) {
-  // A page more: the last chunk of a piece is padded in place.
-  std::uint8_t* buffer = job.memory.buffer(number, kLaneBytes + kPageBytes);
-  while (!job.failed.load()) {
-    const std::size_t index = job.next.fetch_add(1);
-    if (index >= job.pieces.size()) return;
-    try {
-      write_piece(job, number, lane, job.pieces[index], buffer);
-    } catch (...) {
-      job.failed.store(true);
-      throw;
-    }
-  }
-}
-
-FileHeader header_of(const char* magic, const std::uint8_t (&image_id)[16]) {
-  FileHeader header{};
-  std::memcpy(header.magic, magic, sizeof(header.magic));
-  header.version = kImageVersion;
-  std::memcpy(header.image_id, image_id, sizeof(image_id));
-  return header;
-}
-
-ImageFile write_body(const std::string& directory, const char* name, FileHeader header,
-                     std::uint64_t count, const std::vector<std::uint8_t>& body, File* out) {
-  header.bytes = sizeof(header) + body.size();
-  header.count = count;
-  header.checksum = digest_of(body.data(), body.size());
-  std::vector<std::uint8_t> whole(header.bytes);
-  std::memcpy(whole.data(), &header, sizeof(header));
-  std::memcpy(whole.data() + sizeof(header), body.data(), body.size());
-  *out = File::create(directory + "/" + name, false);
-  out->write_at(whole.data(), whole.size(), 0);
-  return {name, whole.size(), hex_of(digest_of(whole.data(), whole.size()))};
-}
-
-std::vector<std::uint8_t> encode_blobs(const Snapshot& snapshot) {
-  ByteWriter out;
-  for (const auto& [digest, blob] : snapshot.blobs) {
-    out.put(digest);
-    out.bytes(*blob);
-  }
-  return out.take();
-}
-
-void finish_lane(Lane& lane, std::uint32_t number, const std::uint8_t (&image_id)[16]) {
-  PageBuffer page = make_page_buffer(kPageBytes);
-  std::memset(page.get(), 0, kPageBytes);
-  FileHeader header = header_of(kDataMagic, image_id);
-  header.lane = number;
-  header.bytes = lane.end;
-  header.count = static_cast<std::uint64_t>(
-      std::count_if(lane.chunks.begin(), lane.chunks.end(),
-                    [](const ChunkEntry& entry) { return (entry.flags & kChunkZero) == 0; }));
-  std::memcpy(page.get(), &header, sizeof(header));
-  lane.file.write_at(page.get(), kPageBytes, 0);
-}
-
-}  // namespace
-
-void run_lanes(std::uint32_t lanes, const std::function<void(std::uint32_t)>& work) {
+void run_lanes(std::uint32_t lanes, const std::function<void(std::uint32_t)>& work,
+               bool background) {
   std::mutex mutex;
   std::exception_ptr first;
   const auto guarded = [&](std::uint32_t lane) {
+    // Only this thread, and for good: it ends with the work. Without it the work is the same.
+    if (background) ::setpriority(PRIO_PROCESS, static_cast<id_t>(::syscall(SYS_gettid)), 19);
     try {
       work(lane);
     } catch (...) {
@@ -166,71 +33,239 @@ void run_lanes(std::uint32_t lanes, const std::function<void(std::uint32_t)>& wo
     }
   };
   std::vector<std::thread> threads;
-  for (std::uint32_t lane = 1; lane < lanes; ++lane) threads.emplace_back(guarded, lane);
-  guarded(0);
+  for (std::uint32_t lane = background ? 0 : 1; lane < lanes; ++lane) {
+    threads.emplace_back(guarded, lane);
+  }
+  if (!background) guarded(0);
   for (std::thread& thread : threads) thread.join();
   if (first) std::rethrow_exception(first);
 }
 
-SaveResult write_image(const std::string& directory, const Snapshot& snapshot, MemoryPort& memory,
-                       std::uint32_t lanes, const Progress& progress) {
-  SaveResult result;
-  result.cut = snapshot.facts.cut;
-  result.objects = snapshot.objects.size();
-  std::uint8_t image_id[16];
-  if (::getrandom(image_id, sizeof(image_id), 0) != sizeof(image_id)) {
+void random_bytes(void* out, std::size_t bytes) {
+  if (::getrandom(out, bytes, 0) != static_cast<ssize_t>(bytes)) {
     throw Failure(Code::unavailable, "The kernel gave no random bytes for the image's id.");
   }
-  auto start = Clock::now();
-  File objects;
-  File blobs;
-  result.files.push_back(write_body(directory, "objects", header_of(kObjectsMagic, image_id),
-                                    snapshot.objects.size(), encode_objects(snapshot), &objects));
-  result.files.push_back(write_body(directory, "blobs", header_of(kBlobsMagic, image_id),
-                                    snapshot.blobs.size(), encode_blobs(snapshot), &blobs));
-  result.objects_ms = ms_since(start);
+}
 
-  start = Clock::now();
-  const std::vector<Piece> pieces = pieces_of(snapshot);
-  Job job{pieces, memory, progress};
-  for (const Piece& piece : pieces) job.total += piece.bytes;
-  result.device_bytes = job.total;
-  std::vector<Lane> all(lanes);
-  for (std::uint32_t i = 0; i < lanes; ++i) {
-    all[i].file = File::create(directory + "/data-" + std::to_string(i), true);
-  }
-  run_lanes(lanes, [&](std::uint32_t lane) { write_lane(job, lane, all[lane]); });
-  std::vector<ChunkEntry> chunks;
-  for (std::uint32_t i = 0; i < lanes; ++i) {
-    finish_lane(all[i], i, image_id);
-    chunks.insert(chunks.end(), all[i].chunks.begin(), all[i].chunks.end());
-    result.written_bytes += all[i].stored;
-    result.files.push_back({"data-" + std::to_string(i), all[i].end, ""});
-  }
-  std::sort(chunks.begin(), chunks.end(), [](const ChunkEntry& a, const ChunkEntry& b) {
-    return a.address < b.address;
-  });
-  result.chunks = chunks.size();
-  ByteWriter index;
-  for (const ChunkEntry& entry : chunks) {
-    if ((entry.flags & kChunkZero) != 0) ++result.zero_chunks;
-    index.put(entry);
-  }
-  File list;
-  FileHeader list_header = header_of(kChunksMagic, image_id);
-  list_header.lane = lanes;
-  result.files.push_back(
-      write_body(directory, "chunks", list_header, chunks.size(), index.data(), &list));
-  result.copy_ms = ms_since(start);
+namespace {
 
-  start = Clock::now();
-  for (const File* file : {&objects, &blobs, &list}) file->sync();
-  for (Lane& lane : all) lane.file.sync();
-  sync_directory(directory);
-  for (File* file : {&objects, &blobs, &list}) file->close();
-  for (Lane& lane : all) lane.file.close();
-  result.sync_ms = ms_since(start);
-  return result;
+struct FreeZstd {
+  void operator()(ZSTD_CCtx* context) const noexcept { ZSTD_freeCCtx(context); }
+};
+
+// What one lane needs while it runs.
+struct Workspace {
+  std::unique_ptr<ZSTD_CCtx, FreeZstd> zstd;
+  PageBuffer out;
+  std::optional<Sealer> sealer;
+};
+
+Workspace make_workspace(const WriterState& state) {
+  Workspace space;
+  if (state.sealer) space.sealer.emplace(*state.sealer);
+  if (state.options.compress == 0) return space;
+  space.zstd.reset(ZSTD_createCCtx());
+  if (space.zstd == nullptr) {
+    throw Failure(Code::unavailable, "No host memory to compress with; free some, try again.", {},
+                  true);
+  }
+  space.out = make_page_buffer(kLaneBytes + kPieceSlack);
+  return space;
+}
+
+// The parent's chunk at this place, when it holds these very bytes.
+bool refer_to_parent(WriterState& state, ChunkEntry& entry) {
+  if (!state.parent) return false;
+  const ChunkEntry* old = state.parent->find(entry.address);
+  if (old == nullptr || old->bytes != entry.bytes || (old->flags & kChunkZero) != 0 ||
+      (old->flags & kChunkGlobal) != (entry.flags & kChunkGlobal) ||
+      old->checksum != entry.checksum) {
+    return false;
+  }
+  state.refer(entry, *old, state.parent_sources[old->source]);
+  return true;
+}
+
+// Takes over what the parent has for a chunk that nobody read: its bytes did not change.
+ChunkEntry unchanged_entry(WriterState& state, ChunkEntry entry) {
+  const ChunkEntry* old = state.parent ? state.parent->find(entry.address) : nullptr;
+  if (old == nullptr || old->bytes != entry.bytes ||
+      (old->flags & kChunkGlobal) != (entry.flags & kChunkGlobal) ||
+      (state.content() && (old->flags & (kChunkZero | kChunkContent)) == 0)) {
+    throw Failure(Code::internal, "A chunk was said to be as in the parent, which has none such.");
+  }
+  if ((old->flags & kChunkZero) != 0) {
+    entry.flags |= kChunkZero;
+    return entry;
+  }
+  entry.checksum = old->checksum;
+  if ((old->flags & kChunkContent) != 0) {
+    entry.flags |= kChunkContent;
+    entry.content = old->content;
+  }
+  state.refer(entry, *old, state.parent_sources[old->source]);
+  return entry;
+}
+
+// Where the bytes lie already; false: they must be stored.
+bool find_elsewhere(WriterState& state, Lane& lane, ChunkEntry& entry) {
+  if (refer_to_parent(state, entry)) {
+    ++lane.parent_chunks;
+    return true;
+  }
+  if (state.share(entry)) {
+    ++lane.shared_chunks;
+    return true;
+  }
+  return false;
+}
+
+// Puts one chunk at `to` as it is stored. `from` may be `to`.
+void encode_chunk(WriterState& state, Workspace& space, ChunkEntry& entry,
+                  const std::uint8_t* from, std::uint8_t* to) {
+  entry.stored = entry.bytes;
+  bool plain = true;
+  if (space.zstd != nullptr && entry.bytes > kPageBytes) {
+    // A frame that saves not even a page is not worth its decompression.
+    const std::size_t size = ZSTD_compressCCtx(space.zstd.get(), to, entry.bytes - kPageBytes, from,
+                                               entry.bytes, state.options.compress);
+    if (ZSTD_isError(size) == 0) {
+      entry.stored = static_cast<std::uint32_t>(size);
+      entry.flags |= kChunkCompressed;
+      plain = false;
+    }
+  }
+  if (plain && to != from) std::memmove(to, from, entry.bytes);
+  if (space.sealer) {
+    const SealedAs as = space.sealer->as(entry.lane, entry.offset, entry.bytes,
+                                         entry.flags & kChunkCompressed);
+    space.sealer->seal(as, to, entry.stored, entry.tag);
+  }
+  std::memset(to + entry.stored, 0, padded(entry.stored) - entry.stored);
+}
+
+void write_piece(WriterState& state, std::uint32_t number, Workspace& space, const Piece& piece,
+                 std::uint64_t sequence) {
+  Lane& lane = state.lanes[number];
+  std::uint8_t* const out = space.out ? space.out.get() : piece.data;
+  std::uint64_t kept = 0;
+  for (std::uint64_t at = 0, i = 0; at < piece.bytes; at += kChunkBytes, ++i) {
+    ChunkEntry entry{};
+    entry.address = piece.address + at;
+    entry.bytes = static_cast<std::uint32_t>(std::min(kChunkBytes, piece.bytes - at));
+    entry.flags = piece.flags;
+    if (piece.change != nullptr) entry.change = piece.change[i];
+    if (piece.data == nullptr) {
+      lane.chunks.push_back({unchanged_entry(state, entry), sequence});
+      ++lane.parent_chunks;
+      continue;
+    }
+    const std::uint8_t* bytes = piece.data + at;
+    if (all_zero(bytes, entry.bytes)) {
+      entry.flags |= kChunkZero;
+    } else {
+      entry.checksum = digest_of(bytes, entry.bytes, state.seed);
+      if (state.content()) {
+        entry.content = sha256_of(bytes, entry.bytes);
+        entry.flags |= kChunkContent;
+      }
+      if (!find_elsewhere(state, lane, entry)) {
+        entry.lane = static_cast<std::uint16_t>(number);
+        entry.offset = lane.end + kept;
+        encode_chunk(state, space, entry, bytes, out + kept);
+        kept += padded(entry.stored);
+        state.offer(entry);
+      }
+    }
+    lane.chunks.push_back({entry, sequence});
+  }
+  if (kept == 0) return;
+  lane.file.write_at(out, kept, lane.end);
+  lane.end += kept;
+}
+
+void run_lane(WriterState& state, std::uint32_t number, ChunkSource& source, WriterJob& job) {
+  Workspace space = make_workspace(state);
+  Piece piece;
+  while (!job.failed.load() && source.next(number, piece)) {
+    const std::uint64_t sequence = state.sequence.fetch_add(1);
+    if (piece.bytes == 0 || piece.bytes > kLaneBytes || (piece.flags & ~kChunkGlobal) != 0) {
+      throw Failure(Code::internal, "A source gave the writer a malformed piece.");
+    }
+    write_piece(state, number, space, piece, sequence);
+    source.release(number, piece);
+    const std::uint64_t done = job.done.fetch_add(piece.bytes) + piece.bytes;
+    if (job.progress) job.progress(done, std::max(done, job.total));
+  }
+}
+
+}  // namespace
+
+void ImageWriter::drain(ChunkSource& source, std::uint64_t total, const Progress& progress) {
+  WriterJob job{total, progress};
+  const auto work = [&](std::uint32_t lane) {
+    try {
+      run_lane(*state_, lane, source, job);
+    } catch (...) {
+      job.failed.store(true);
+      throw;
+    }
+  };
+  run_lanes(state_->options.lanes, work, state_->options.compress != 0);
+}
+
+namespace {
+
+// All memory of a snapshot at rest, piece by piece through a port.
+class PortSource : public ChunkSource {
+ public:
+  PortSource(const Snapshot& snapshot, MemoryPort& memory) : memory_(memory) {
+    for (const MemoryRange& range : snapshot.ranges) add(range.address, range.bytes, 0);
+    for (const Region& variable : snapshot.variables) {
+      add(variable.address, variable.bytes, kChunkGlobal);
+    }
+  }
+  std::uint64_t total() const noexcept { return total_; }
+
+  bool next(std::uint32_t lane, Piece& piece) override {
+    const std::size_t index = next_.fetch_add(1);
+    if (index >= pieces_.size()) return false;
+    piece = pieces_[index];
+    piece.data = memory_.buffer(lane, kLaneBytes + kPieceSlack);
+    if (fault_point("save.copy") != 0) {
+      throw Failure(Code::device, "Copying device memory failed (injected fault).");
+    }
+    memory_.read(lane, piece.address, piece.data, piece.bytes);
+    return true;
+  }
+  void release(std::uint32_t, const Piece&) override {}
+
+ private:
+  void add(std::uint64_t address, std::uint64_t bytes, std::uint32_t flags) {
+    total_ += bytes;
+    for (std::uint64_t at = 0; at < bytes; at += kLaneBytes) {
+      Piece piece;
+      piece.address = address + at;
+      piece.bytes = std::min<std::uint64_t>(kLaneBytes, bytes - at);
+      piece.flags = flags;
+      pieces_.push_back(piece);
+    }
+  }
+
+  MemoryPort& memory_;
+  std::vector<Piece> pieces_;
+  std::uint64_t total_ = 0;
+  std::atomic<std::size_t> next_{0};
+};
+
+}  // namespace
+
+SaveResult write_image(const std::string& directory, const Snapshot& snapshot, MemoryPort& memory,
+                       WriteOptions options, const Progress& progress) {
+  ImageWriter writer(directory, std::move(options));
+  PortSource source(snapshot, memory);
+  writer.drain(source, source.total(), progress);
+  return writer.finish(snapshot);
 }
 
 }  // namespace phos::executor

@@ -115,7 +115,7 @@ bool SaveJob::try_mode(SaveMode mode) {
   hold_.prepare();
   if (cow) {
     cow_ = std::make_unique<CopyOnWrite>(session_, hasher_, change_key_of(random_seed()),
-                                         options_.lanes);
+                                         options_.image.lanes);
     cow_->prepare(snapshot_.ranges, shadow_.address() + plan.scratch,
                   shadow_.address() + plan.pool, plan.slots);
   }
@@ -222,7 +222,7 @@ SaveBegun SaveJob::begun(Clock::time_point deadline) {
 class SaveJob::Port : public DevicePort {
  public:
   Port(SaveJob& job)
-      : DevicePort(job.session_.driver(), job.session_.context(), job.options_.lanes),
+      : DevicePort(job.session_.driver(), job.session_.context(), job.options_.image.lanes),
         job_(job) {}
   void read(std::uint32_t lane, std::uint64_t address, void* to, std::size_t bytes) override {
     job_.throw_if_aborted();
@@ -259,7 +259,7 @@ SaveReport SaveJob::finish(const Progress& progress) {
   }
   Port port(*this);
   report.image =
-      write_image(options_.directory, snapshot_, port, options_.lanes, progress);
+      write_image(options_.directory, snapshot_, port, options_.image, progress);
   throw_if_aborted();
   if (mode_ == SaveMode::stop) return report;
   report.copied_bytes = copied_bytes_;

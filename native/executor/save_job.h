@@ -35,8 +35,7 @@ const char* name_of(SaveMode mode) noexcept;
 
 struct SaveOptions {
   std::string directory;
-  std::string parent;  // empty: none
-  std::uint32_t lanes = 1;
+  WriteOptions image;
   SaveMode mode = SaveMode::stop;
   // Opens the gate as soon as the device holds the program by itself, before the copy is done.
   bool open_gate = false;

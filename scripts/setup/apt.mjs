@@ -11,6 +11,7 @@ export const systemPackages = [
   'g++',
   'libgtest-dev',
   'libgmock-dev',
+  'libssl-dev',
   'libxxhash-dev',
   'libzstd-dev',
 ];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What phosd itself puts into an image: the manifest's facts, job.json, and a copy of the client
 // library that the program has mapped.
+import { randomBytes } from 'node:crypto';
 import { cp, mkdir } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { MethodResult } from '../executor/protocol.ts';
@@ -10,7 +11,12 @@ import type { WithoutFiles } from '../image/commit.ts';
 import { storageError } from '../image/files.ts';
 import type { Cuts } from '../machines/dump-parts.ts';
 import type { KeeperRecord } from '../model/domain.ts';
-import type { JobFile, ManifestClient, ManifestDevice } from '../model/image-manifest.ts';
+import {
+  type JobFile,
+  MANIFEST_VERSION,
+  type ManifestClient,
+  type ManifestDevice,
+} from '../model/image-manifest.ts';
 import { deadlines } from '../model/limits.ts';
 import { onAll } from './effects.ts';
 import type { JobClients } from './job-clients.ts';
@@ -38,7 +44,7 @@ export async function writeImageParts(
   return {
     manifest: {
       schema: 'phos-image',
-      version: 1,
+      version: MANIFEST_VERSION,
       phosVersion: parts.phosVersion,
       created: new Date().toISOString(),
       clients,
@@ -48,6 +54,8 @@ export async function writeImageParts(
         bytes: bytes.toString(),
         openFiles: image.openFiles,
       },
+      chain: randomBytes(16).toString('hex'),
+      depth: 0,
       parents: [],
     },
     job: {

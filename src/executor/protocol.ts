@@ -18,7 +18,21 @@ export const bigintString = z.codec(decimal, z.bigint().nonnegative(), {
 });
 
 const hex32 = z.string().regex(/^[0-9a-f]{32}$/);
+/** Key of an encrypted image; null: it is not encrypted. */
+const imageKey = z
+  .string()
+  .regex(/^[0-9a-f]{64}$/)
+  .nullable();
 const path = z.string().min(1).max(4096);
+/** How the writer does it; what is absent is off. */
+const imageWriting = {
+  /** Level of zstd; absent or 0: chunks are stored as they are. */
+  compress: z.number().int().min(0).max(19).optional(),
+  content: z.boolean().optional(),
+  share: z.boolean().optional(),
+  donors: z.array(path).max(64).optional(),
+  key: imageKey.optional(),
+};
 const deadlineMs = z.number().int().positive().max(86_400_000);
 const environment = z.record(z.string(), z.string());
 const count = z.number().int().nonnegative();
@@ -117,6 +131,7 @@ const saveResult = z.object({
   chunks: count,
   zeroChunks: count,
   parentChunks: count,
+  sharedChunks: count,
   deviceBytes: bigintString,
   writtenBytes: bigintString,
   files: z.array(imageFile),
@@ -184,7 +199,11 @@ export const methods = {
   'agent.disconnect': { params: z.strictObject({ deadlineMs }), result: none },
   explain: { params: none, result: z.object({ objects: z.array(objectSummary) }) },
   save: {
-    params: z.strictObject({ directory: path, parent: path.nullable() }),
+    params: z.strictObject({
+      directory: path,
+      parent: path.nullable(),
+      ...imageWriting,
+    }),
     result: saveResult,
   },
   /** First phase of a save: resolves when the gate may open (see native.ts). */
@@ -192,6 +211,7 @@ export const methods = {
     params: z.strictObject({
       directory: path,
       parent: path.nullable(),
+      ...imageWriting,
       mode: saveMode,
       openGate: z.boolean(),
       deadlineMs,
@@ -202,7 +222,14 @@ export const methods = {
   'save.finish': { params: none, result: saveResult },
   /** Gives up the save under way, if there is one. */
   'save.abort': { params: none, result: none },
-  load: { params: z.strictObject({ directory: path }), result: loadResult },
+  load: {
+    params: z.strictObject({
+      directory: path,
+      content: z.boolean().optional(),
+      key: imageKey.optional(),
+    }),
+    result: loadResult,
+  },
   suspend: { params: none, result: suspendResult },
   resume: { params: none, result: suspendResult },
   exit: { params: none, result: none },

@@ -8,6 +8,7 @@ import {
   processStartTime,
   type SaveResult,
   setCredentials,
+  type WriteOptions,
 } from '../native/native.ts';
 import type { ExecutorNotice, MethodName, MethodParams, MethodResult } from './protocol.ts';
 
@@ -27,6 +28,15 @@ export interface ServiceOptions {
   readonly executor: Executor;
   readonly tell: Tell;
   readonly exit: () => void;
+}
+
+function bytesOf(key: string | null): Buffer | null {
+  return key === null ? null : Buffer.from(key, 'hex');
+}
+
+function writing(params: Omit<MethodParams<'save'>, 'directory'>): WriteOptions {
+  const { parent, compress = 0, content = false, share = false, donors = [], key = null } = params;
+  return { parent, lanes: LANES, compress, content, share, donors, key: bytesOf(key) };
 }
 
 export class ExecutorService {
@@ -67,21 +77,32 @@ export class ExecutorService {
         return {};
       },
       explain: () => ({ objects: [...executor.explain()] }),
-      save: async ({ directory, parent }) => {
-        const saved = await executor.save(
-          { directory, parent, lanes: LANES },
-          this.#progress('save'),
-        );
-        return saveAnswer(saved);
-      },
-      'save.begin': (params) => executor.saveBegin({ ...params, lanes: LANES }),
+      save: async (params) =>
+        saveAnswer(
+          await executor.save(
+            { directory: params.directory, ...writing(params) },
+            this.#progress('save'),
+          ),
+        ),
+      'save.begin': (params) =>
+        executor.saveBegin({
+          directory: params.directory,
+          mode: params.mode,
+          openGate: params.openGate,
+          deadlineMs: params.deadlineMs,
+          ...writing(params),
+        }),
       'save.finish': async () =>
         saveAnswer(await executor.saveFinish(this.#progress('save.finish'))),
       'save.abort': async () => {
         await executor.saveAbort();
         return {};
       },
-      load: ({ directory }) => executor.load({ directory, lanes: LANES }, this.#progress('load')),
+      load: ({ directory, content = false, key = null }) =>
+        executor.load(
+          { directory, lanes: LANES, content, key: bytesOf(key) },
+          this.#progress('load'),
+        ),
       suspend: () => executor.suspend(this.#progress('suspend')),
       resume: () => executor.resume(this.#progress('resume')),
       exit: () => {

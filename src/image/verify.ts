@@ -8,6 +8,9 @@ import { verifyImage as verifyGpu } from '../native/native.ts';
 import { sha256Of, storageError } from './files.ts';
 import { invalid, readJob, readManifest } from './manifest.ts';
 
+/** Threads that read, each with a buffer of 8 MiB. */
+const READ_LANES = 2;
+
 export interface ImageReport {
   readonly manifest: ImageManifest;
   readonly files: number;
@@ -65,8 +68,10 @@ export async function verifyImage(directory: string, hooks: VerifyHooks): Promis
   for (const client of manifest.clients) {
     hooks.signal?.throwIfAborted();
     const before = doneBytes;
-    const gpu = await verifyGpu(join(directory, client.directory), (progress) =>
-      hooks.onProgress(before + progress.doneBytes, found.bytes),
+    const gpu = await verifyGpu(
+      join(directory, client.directory),
+      { lanes: READ_LANES, content: true, key: null },
+      (progress) => hooks.onProgress(before + progress.doneBytes, found.bytes),
     );
     doneBytes = before + gpu.readBytes;
     if (gpu.clientId !== client.clientId || gpu.cut.toString() !== client.cut) {

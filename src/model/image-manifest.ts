@@ -2,10 +2,11 @@
 // manifest.json: the one file that makes a folder an image. It is written last, and it names every
 // other file, so that what is missing, cut short or altered is seen before anything is touched.
 import { z } from 'zod';
+import { limits } from './limits.ts';
 
 export const MANIFEST_NAME = 'manifest.json';
 export const JOB_NAME = 'job.json';
-export const MANIFEST_VERSION = 1;
+export const MANIFEST_VERSION = 2;
 /** A temporary sibling of the image carries this ending until the commit. */
 export const PARTIAL_SUFFIX = '.partial';
 
@@ -70,6 +71,15 @@ const cpu = z.strictObject({
   openFiles: z.array(openFile),
 });
 
+/** An image that is needed, and that must be the very one that was there at the dump. */
+const parent = z.strictObject({
+  /** Relative to the folder that holds this image, so that both can be moved together. */
+  directory: z.string().min(1).max(4096),
+  /** `checksum` of its manifest. */
+  checksum: z.string().regex(/^[0-9a-f]{64}$/),
+});
+export type ManifestParent = z.output<typeof parent>;
+
 export const manifestSchema = z.strictObject({
   schema: z.literal('phos-image'),
   version: z.literal(MANIFEST_VERSION),
@@ -78,8 +88,12 @@ export const manifestSchema = z.strictObject({
   clients: z.array(client),
   cpu,
   files: z.array(imageFile),
-  /** Images that this one needs, newest first, as absolute paths. Empty: it stands alone. */
-  parents: z.array(z.string()),
+  /** The same in every image that was begun from one by --parent. */
+  chain: hex32,
+  /** How many images of the chain came before that it may need; 0: it was not given a parent. */
+  depth: count.max(limits.maxChainDepth),
+  /** Images in which chunks of this one lie. Empty: it stands alone. */
+  parents: z.array(parent),
   /** SHA-256 of this file's JSON, without spaces and without this member. */
   checksum: z.string().regex(/^[0-9a-f]{64}$/),
 });

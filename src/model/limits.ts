@@ -19,6 +19,8 @@ export const limits = {
   maxCuts: 5,
   /** Arguments and environment of `phos run`, as they travel. */
   maxRunBytes: 4 << 20,
+  /** Images of a chain before one that is written on top of it; then it must be compacted. */
+  maxChainDepth: 16,
   /** Finished jobs that `phos status` still tells about. */
   keptJobs: 32,
 } as const;

@@ -14,11 +14,13 @@ import type {
   LoadResult,
   ObjectSummary,
   PeerCredentials,
+  ReadOptions,
   SaveBegun,
   SaveMode,
   SaveResult,
   SuspendResult,
   VerifyResult,
+  WriteOptions,
 } from './dto.ts';
 
 export type ProgressCallback = (doneBytes: bigint, totalBytes: bigint) => void;
@@ -52,21 +54,19 @@ export interface RawExecutor {
   explain(): readonly ObjectSummary[];
   save(
     directory: string,
-    parent: string | null,
-    lanes: number,
+    options: WriteOptions,
     onProgress: ProgressCallback,
   ): Promise<SaveResult>;
   saveBegin(
     directory: string,
-    parent: string | null,
-    lanes: number,
+    options: WriteOptions,
     mode: SaveMode,
     openGate: boolean,
     deadlineMs: number,
   ): Promise<SaveBegun>;
   saveFinish(onProgress: ProgressCallback): Promise<SaveResult>;
   saveAbort(): Promise<void>;
-  load(directory: string, lanes: number, onProgress: ProgressCallback): Promise<LoadResult>;
+  load(directory: string, options: ReadOptions, onProgress: ProgressCallback): Promise<LoadResult>;
   suspend(onProgress: ProgressCallback): Promise<SuspendResult>;
   resume(onProgress: ProgressCallback): Promise<SuspendResult>;
   status(): ExecutorStatus;
@@ -94,7 +94,11 @@ export interface Addon {
   ) => RawExecutor;
   drain(key: bigint, sliceMs: number): DrainResult;
   stopAll(): void;
-  verifyImage(directory: string, onProgress: ProgressCallback): Promise<VerifyResult>;
+  verifyImage(
+    directory: string,
+    options: ReadOptions,
+    onProgress: ProgressCallback,
+  ): Promise<VerifyResult>;
   faultPoint(name: string): number;
 }
 

@@ -115,12 +115,35 @@ export interface ImageFile {
   readonly xxh3: string | null;
 }
 
-export interface SaveOptions {
-  readonly directory: string;
+/** How a gpu-K folder is written. */
+export interface WriteOptions {
   /** gpu-K folder of the parent image, whose unchanged chunks are not written again. */
   readonly parent: string | null;
   /** Writer threads, each with a data file of its own. */
   readonly lanes: number;
+  /** Level of zstd, 1 to 19; 0: chunks are stored as they are. */
+  readonly compress: number;
+  /** SHA-256 of every chunk goes into the index: for signed images. */
+  readonly content: boolean;
+  /** The same bytes, by SHA-256, are stored once: in this image, its parent and the donors. */
+  readonly share: boolean;
+  /** gpu-K folders of the same owner. */
+  readonly donors: readonly string[];
+  /** 32 bytes: everything is encrypted. The parent and the donors have the same key. */
+  readonly key: Buffer | null;
+}
+
+export interface SaveOptions extends WriteOptions {
+  readonly directory: string;
+}
+
+/** How a gpu-K folder is read. */
+export interface ReadOptions {
+  readonly lanes: number;
+  /** SHA-256 of the chunks is checked too, where the index has it. */
+  readonly content: boolean;
+  /** Of an encrypted image; others do without. */
+  readonly key: Buffer | null;
 }
 
 /**
@@ -177,6 +200,8 @@ export interface SaveResult extends HoldFigures {
   readonly zeroChunks: number;
   /** Chunks found in the parent. */
   readonly parentChunks: number;
+  /** Chunks whose bytes were stored elsewhere already. */
+  readonly sharedChunks: number;
   readonly deviceBytes: bigint;
   readonly writtenBytes: bigint;
   readonly files: readonly ImageFile[];
@@ -194,9 +219,8 @@ export interface SaveResult extends HoldFigures {
   readonly validationMissed: ValidationMiss | null;
 }
 
-export interface LoadOptions {
+export interface LoadOptions extends ReadOptions {
   readonly directory: string;
-  readonly lanes: number;
 }
 
 export interface LoadResult {

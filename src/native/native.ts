@@ -18,6 +18,7 @@ import type {
   ObjectSummary,
   PeerCredentials,
   Progress,
+  ReadOptions,
   SaveBeginOptions,
   SaveBegun,
   SaveOptions,
@@ -210,12 +211,7 @@ export class Executor {
    */
   save(options: SaveOptions, onProgress: OnProgress): Promise<SaveResult> {
     return guardAsync('save the device state', () =>
-      this.#raw.save(
-        options.directory,
-        options.parent,
-        options.lanes,
-        progressCallback(onProgress),
-      ),
+      this.#raw.save(options.directory, options, progressCallback(onProgress)),
     );
   }
 
@@ -231,8 +227,7 @@ export class Executor {
     return guardAsync('begin to save the device state', () =>
       this.#raw.saveBegin(
         options.directory,
-        options.parent,
-        options.lanes,
+        options,
         options.mode,
         options.openGate,
         options.deadlineMs,
@@ -263,7 +258,7 @@ export class Executor {
    */
   load(options: LoadOptions, onProgress: OnProgress): Promise<LoadResult> {
     return guardAsync('load the device state', () =>
-      this.#raw.load(options.directory, options.lanes, progressCallback(onProgress)),
+      this.#raw.load(options.directory, options, progressCallback(onProgress)),
     );
   }
 
@@ -301,9 +296,13 @@ export function stopAll(): void {
 }
 
 /** Checks every size and checksum of a gpu-K folder. IMAGE_INVALID names file and offset. */
-export function verifyImage(directory: string, onProgress: OnProgress): Promise<VerifyResult> {
+export function verifyImage(
+  directory: string,
+  options: ReadOptions,
+  onProgress: OnProgress,
+): Promise<VerifyResult> {
   return guardAsync('verify the image', () =>
-    addon().verifyImage(directory, progressCallback(onProgress)),
+    addon().verifyImage(directory, options, progressCallback(onProgress)),
   );
 }
 

@@ -20,6 +20,7 @@ import {
   type RunningExecutor,
 } from '../support/executor-process.ts';
 import { stepsDigest } from '../support/steps-reference.ts';
+import { plainImage } from './support.ts';
 
 /** Unit that data files are laid out in; their header takes the first. */
 const PAGE_BYTES = 4096;
@@ -95,7 +96,7 @@ describe('a program over an executor', () => {
     const save = { directory, parent: null };
     const saved = await first.control.request('save', save, DEADLINE_MS);
     expect(saved.cut).toBe(position);
-    expect((await verifyImage(directory, () => undefined)).chunks).toBe(saved.chunks);
+    expect((await verifyImage(directory, plainImage, () => undefined)).chunks).toBe(saved.chunks);
     await first.control.request('agent.disconnect', { deadlineMs: 20_000 }, DEADLINE_MS);
     first.process.kill('SIGKILL');
     const second = await bench.startExecutor('second');

@@ -8,7 +8,15 @@ import { DrainPool } from '../../src/executor/drain-pool.ts';
 import { moduleExecArgv } from '../../src/model/locate.ts';
 import type { DeviceFacts, DrainResult } from '../../src/native/native.ts';
 import { RingView } from '../../src/ring/ring-view.ts';
-import { Agent, CLIENT_ID, makeExecutor, makeFolder, type TestExecutor, TOKEN } from './support.ts';
+import {
+  Agent,
+  CLIENT_ID,
+  makeExecutor,
+  makeFolder,
+  plainImage,
+  type TestExecutor,
+  TOKEN,
+} from './support.ts';
 
 const ATTACH = `
 path, client_id, token = sys.argv[1:4]
@@ -110,7 +118,7 @@ sys.stdin.readline()
     const cut = executor.readHead();
     expect((await executor.drainTo(cut, 20_000)).reached).toBe(true);
     const directory = `${folder.path}/executors`;
-    const options = { directory, parent: null, lanes: 2 };
+    const options = { directory, ...plainImage };
     const saved = await executor.save(options, () => undefined);
     expect(saved).toMatchObject({ cut, objects: 0, chunks: 0, deviceBytes: 0n });
     expect(saved.files.map((file) => file.name).sort()).toEqual([
@@ -125,7 +133,7 @@ sys.stdin.readline()
     });
     await expect(
       executor.save({ ...options, parent: '/x' }, () => undefined),
-    ).rejects.toMatchObject({ code: 'UNSUPPORTED' });
+    ).rejects.toMatchObject({ code: 'IMAGE_INVALID' });
     client.end();
   });
 

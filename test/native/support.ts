@@ -11,6 +11,17 @@ import { type ExecutorEvent, Executor } from '../../src/native/native.ts';
 export const CLIENT_ID = '00112233445566778899aabbccddeeff';
 export const TOKEN = 'ffeeddccbbaa99887766554433221100';
 
+/** How an image is written and read where nothing about it is of interest. */
+export const plainImage = {
+  parent: null,
+  lanes: 2,
+  compress: 0,
+  content: false,
+  share: false,
+  donors: [],
+  key: null,
+} as const;
+
 export function makeFolder(): { readonly path: string; readonly dispose: () => void } {
   const path = mkdtempSync(join(tmpdir(), 'phos-native-'));
   mkdirSync(join(path, 'executors'));

@@ -28,11 +28,13 @@ import type { JobFile } from '../../src/model/image-manifest.ts';
 
 const manifest: WithoutFiles = {
   schema: 'phos-image',
-  version: 1,
+  version: 2,
   phosVersion: '0.1.0',
   created: '2026-01-02T03:04:05.000Z',
   clients: [],
   cpu: { criuVersion: '4.1.1', rootPid: 42, bytes: '5', openFiles: [] },
+  chain: '00112233445566778899aabbccddeeff',
+  depth: 0,
   parents: [],
 };
 const job: JobFile = {
@@ -186,10 +188,10 @@ describe('image', () => {
 
   it('of another version is unsupported, by name', async () => {
     mkdirSync(image);
-    const text = encodeManifest({ ...manifest, version: 2 as never, files: [] });
+    const text = encodeManifest({ ...manifest, version: 3 as never, files: [] });
     writeFileSync(join(image, 'manifest.json'), text);
     const error = await readManifest(image).catch((thrown: Error) => thrown);
     expect(error).toMatchObject({ code: 'UNSUPPORTED' });
-    expect((error as Error).message).toContain('version 2');
+    expect((error as Error).message).toContain('version 3');
   });
 });

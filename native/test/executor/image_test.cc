@@ -57,6 +57,9 @@ class ImageTest : public testing::Test {
     char name[] = "/tmp/phos-image-XXXXXX";
     ASSERT_NE(mkdtemp(name), nullptr);
     folder_ = name;
+    options_.lanes = 2;
+    reading_.lanes = 2;
+    reading_.content = true;
     const std::uint64_t base = device_window_base();
     snapshot_.facts.window_base = base;
     snapshot_.facts.cut = 4096;
@@ -84,11 +87,11 @@ class ImageTest : public testing::Test {
     set_faults(nullptr);
     fs::remove_all(folder_);
   }
-  SaveResult save() { return write_image(folder_, snapshot_, memory_, 2, {}); }
+  SaveResult save() { return write_image(folder_, snapshot_, memory_, options_, {}); }
   // The code that reading the folder fails with, "" when it does not.
   std::string code_of_reading() {
     try {
-      verify_image(folder_, {});
+      verify_image(folder_, reading_, {});
       return "";
     } catch (const Failure& failure) {
       return error_code_name(failure.code());
@@ -103,13 +106,15 @@ class ImageTest : public testing::Test {
   }
 
   std::string folder_;
+  WriteOptions options_;
+  ReadOptions reading_;
   Snapshot snapshot_;
   FakeMemory memory_;
 };
 
 TEST_F(ImageTest, ReadsBackWhatWasWritten) {
   std::atomic<std::uint64_t> last{0};
-  const SaveResult saved = write_image(folder_, snapshot_, memory_, 2,
+  const SaveResult saved = write_image(folder_, snapshot_, memory_, options_,
                                        [&](std::uint64_t, std::uint64_t total) { last = total; });
   EXPECT_EQ(saved.device_bytes, 6 * kChunkBytes + 100);
   EXPECT_EQ(last.load(), saved.device_bytes);
@@ -125,7 +130,7 @@ TEST_F(ImageTest, ReadsBackWhatWasWritten) {
   EXPECT_EQ(index.snapshot.variables[0].name, "counter");
   EXPECT_EQ(index.snapshot.blobs.size(), 1U);
   FakeMemory restored;
-  read_chunks(index, &restored, 2, {});
+  read_chunks(index, &restored, 2, true, {});
   EXPECT_EQ(restored.bytes, memory_.bytes);
   EXPECT_EQ(code_of_reading(), "");
 }

@@ -23,7 +23,7 @@ Folder::~Folder() { std::filesystem::remove_all(path_); }
 SaveOptions options_of(SaveMode mode, const std::string& directory) {
   SaveOptions options;
   options.directory = directory;
-  options.lanes = 2;
+  options.image.lanes = 2;
   options.mode = mode;
   options.open_gate = mode != SaveMode::stop;
   return options;

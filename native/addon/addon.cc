@@ -26,6 +26,17 @@ Napi::Value verify_image(const Napi::CallbackInfo& info) {
   });
 }
 
+Napi::Value compact_image(const Napi::CallbackInfo& info) {
+  const std::string from = text_at(info, 0);
+  const std::string to = text_at(info, 1);
+  const executor::WriteOptions options = write_options_at(info, 2);
+  const executor::Progress progress = make_progress(info.Env(), function_at(info, 3));
+  return call_async(info.Env(), [from, to, options, progress]() -> Conversion {
+    const executor::SaveResult result = executor::compact_image(from, to, options, progress);
+    return [result](Napi::Env env) { return to_js(env, result); };
+  });
+}
+
 Napi::Value fault_point(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), executor::fault_point(text_at(info, 0).c_str()));
 }
@@ -40,6 +51,7 @@ static Napi::Object initialise(Napi::Env env, Napi::Object exports) {
   exports.Set("AttachServer", AttachServer::define(env));
   export_executor(env, exports);
   exports.Set("verifyImage", Napi::Function::New(env, verify_image, "verifyImage"));
+  exports.Set("compactImage", Napi::Function::New(env, compact_image, "compactImage"));
   exports.Set("faultPoint", Napi::Function::New(env, phos::addon::fault_point, "faultPoint"));
   return exports;
 }

@@ -98,6 +98,7 @@ struct WriteOptions {
   bool share = false;               // the same bytes, by SHA-256, are stored once
   std::vector<std::string> donors;  // gpu-K folders of the same owner, searched when sharing
   std::optional<ImageKey> key;      // of the parent and the donors too
+  std::optional<std::uint64_t> seed;  // of the checksums, for an image that stays in its chain
 };
 
 struct ReadOptions {
@@ -187,6 +188,11 @@ class ChunkReader {
 // Reads every chunk and checks it; hands it to `memory` unless that is null.
 std::uint64_t read_chunks(const ImageIndex& index, MemoryPort* memory, std::uint32_t lanes,
                           bool content, const Progress& progress);
+
+// Writes the folder `from` anew into `to`, which exists and is empty, with nothing taken from other
+// images. Parent and donors of the options are for chunks that may stay where they are.
+SaveResult compact_image(const std::string& from, const std::string& to, WriteOptions options,
+                         const Progress& progress);
 
 struct VerifyResult {
   std::uint32_t version = kImageVersion;

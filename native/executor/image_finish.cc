@@ -212,6 +212,7 @@ ImageWriter::ImageWriter(const std::string& directory, WriteOptions options)
   state.options.lanes = std::clamp(state.options.lanes, 1U, kMaxLanes);
   random_bytes(state.image_id, sizeof(state.image_id));
   random_bytes(&state.seed, sizeof(state.seed));
+  if (state.options.seed) state.seed = *state.options.seed;
   if (state.options.key) state.sealer.emplace(*state.options.key, state.image_id);
   if (!state.options.parent.empty()) {
     state.parent = read_index(state.options.parent, state.options.key);

@@ -3,6 +3,7 @@
 import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { packageRoot } from '../model/locate.ts';
+import { addCleanCommand } from './commands/clean.ts';
 import { addDaemonCommands } from './commands/daemon.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
 import { addImageCommands } from './commands/image.ts';
@@ -23,6 +24,7 @@ export function makeProgram(): Command {
   addRunCommands(program);
   addJobCommands(program);
   addImageCommands(program);
+  addCleanCommand(program);
   addDoctorCommand(program);
   overrideExits(program);
   return program;

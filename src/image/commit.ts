@@ -13,7 +13,8 @@ import {
   PARTIAL_SUFFIX,
 } from '../model/image-manifest.ts';
 import { failHere, isDataExtent, listFiles, sha256Of, storageError, syncPath } from './files.ts';
-import { encodeManifest, type ManifestBody } from './manifest.ts';
+import { encodeManifest, type ManifestBody, type ManifestKeys, noKeys } from './manifest.ts';
+import { markOwner, OWNER_NAME, unmarkOwner } from './partial-owner.ts';
 
 /** The temporary sibling of an image. */
 export function partialOf(directory: string): string {
@@ -68,6 +69,7 @@ export async function createPartial(
   try {
     failHere('image.create');
     await mkdir(partial, { mode: 0o700 });
+    await markOwner(partial);
     if (process.getuid?.() === 0) await chown(partial, owner.uid, owner.gid);
   } catch (thrown) {
     throw storageError(thrown, `making ${partial}`);
@@ -119,6 +121,8 @@ export interface CommitOptions {
   readonly job: JobFile;
   readonly signal: AbortSignal;
   readonly onProgress: (doneBytes: bigint, totalBytes: bigint) => void;
+  /** What the manifest is encrypted and signed with; neither when absent. */
+  readonly keys?: ManifestKeys;
 }
 
 /**
@@ -134,7 +138,8 @@ export async function commitImage(options: CommitOptions): Promise<bigint> {
     await writeDurably(join(partial, JOB_NAME), `${JSON.stringify(options.job, null, 2)}\n`);
     const files = await recordFiles(partial, options);
     signal.throwIfAborted();
-    const text = encodeManifest({ ...options.manifest, files });
+    await unmarkOwner(partial);
+    const text = encodeManifest({ ...options.manifest, files }, options.keys ?? noKeys);
     await writeDurably(join(partial, MANIFEST_NAME), text);
     await syncPath(partial);
     signal.throwIfAborted();
@@ -147,7 +152,8 @@ export async function commitImage(options: CommitOptions): Promise<bigint> {
 
 /** Syncs and hashes every file; data extents are only synced. */
 async function recordFiles(partial: string, options: CommitOptions): Promise<ManifestFile[]> {
-  const { files, folders } = await listFiles(partial);
+  const { files: found, folders } = await listFiles(partial);
+  const files = found.filter((file) => file.name !== OWNER_NAME);
   const hashed = files.filter((file) => !isDataExtent(file.name));
   const totalBytes = hashed.reduce((sum, file) => sum + file.bytes, 0n);
   let doneBytes = 0n;

@@ -96,19 +96,21 @@ export async function readChunks(
   key: Buffer | null,
   onChunk: (chunk: Chunk, plain: Buffer) => void,
 ): Promise<void> {
-  const seals = index.sources.map((source) =>
-    index.header.sealed && key !== null ? new Seal(key, source.imageId) : null,
-  );
-  for (const chunk of index.chunks) {
-    if (chunk.zero) {
-      onChunk(chunk, Buffer.alloc(chunk.bytes));
-      continue;
-    }
-    const path = `${index.sources[chunk.source]?.directory}/data-${chunk.lane}`;
-    const seal = seals[chunk.source] ?? null;
-    const plain = await withFile(path, (file) => readChunk(file, path, index, chunk, seal));
-    onChunk(chunk, plain);
-  }
+  for (const chunk of index.chunks) onChunk(chunk, await readPlain(index, chunk, key));
+}
+
+/** The plain bytes of one chunk, checked. @throws PhosError IMAGE_INVALID */
+export async function readPlain(
+  index: GpuIndex,
+  chunk: Chunk,
+  key: Buffer | null,
+): Promise<Buffer> {
+  if (chunk.zero) return Buffer.alloc(chunk.bytes);
+  const source = index.sources[chunk.source];
+  const path = `${source?.directory}/data-${chunk.lane}`;
+  const sealed = index.header.sealed && key !== null;
+  const seal = sealed ? new Seal(key, source?.imageId ?? '') : null;
+  return withFile(path, (file) => readChunk(file, path, index, chunk, seal));
 }
 
 async function readChunk(

@@ -1,7 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
-// Reading manifest.json and job.json. The version is looked at before anything else; an unknown
-// one is refused by name. Then the checksum, then the shape.
-import { createHash } from 'node:crypto';
+// Reading and writing manifest.json, and reading job.json. The version is looked at before anything
+// else; an unknown one is refused by name. Then the checksum, the signature, the seal, the shape.
+import {
+  createCipheriv,
+  createDecipheriv,
+  createHash,
+  hkdfSync,
+  type KeyObject,
+  randomBytes,
+} from 'node:crypto';
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PhosError } from '../errors/phos-error.ts';
@@ -14,27 +21,73 @@ import {
   MANIFEST_VERSION,
   manifestHead,
   manifestSchema,
+  sealedSchema,
 } from '../model/image-manifest.ts';
 import { storageError } from './files.ts';
+import { checkSignature, noDemands, signManifest, type Trust } from './keys.ts';
 
-export type ManifestBody = Omit<ImageManifest, 'checksum'>;
+export type ManifestBody = Omit<ImageManifest, 'checksum' | 'signature'>;
+
+export interface ManifestKeys {
+  /** 32 bytes: the manifest can only be read with it. */
+  readonly key: Buffer | null;
+  /** Ed25519. */
+  readonly signKey: KeyObject | null;
+}
+export const noKeys: ManifestKeys = { key: null, signKey: null };
+
+/** A key for one manifest: the salt is random, so the nonce can be the same for all. */
+function sealFor(key: Buffer, salt: Buffer): { readonly key: Buffer; readonly check: string } {
+  const derive = (info: string, bytes: number): Buffer =>
+    Buffer.from(hkdfSync('sha256', key, salt, info, bytes));
+  return {
+    key: derive('phos image v2 manifest', 32),
+    check: derive('phos image v2 check', 8).toString('hex'),
+  };
+}
+const NONCE = Buffer.alloc(12);
 
 function checksumOf(body: object): string {
   return createHash('sha256').update(JSON.stringify(body)).digest('hex');
 }
 
-/** The text of manifest.json, checksum included. */
-export function encodeManifest(body: ManifestBody): string {
-  return `${JSON.stringify({ ...body, checksum: checksumOf(body) }, null, 2)}\n`;
+/** The text of manifest.json: sealed when there is a key, with checksum, signed when asked. */
+export function encodeManifest(body: ManifestBody, keys: ManifestKeys = noKeys): string {
+  const outer = keys.key === null ? body : sealed(body, keys.key);
+  const checksum = checksumOf(outer);
+  const signature =
+    keys.signKey === null ? {} : { signature: signManifest(checksum, keys.signKey) };
+  return `${JSON.stringify({ ...outer, checksum, ...signature }, null, 2)}\n`;
+}
+
+function sealed({ schema, version, ...rest }: ManifestBody, key: Buffer): object {
+  const salt = randomBytes(16);
+  const seal = sealFor(key, salt);
+  const cipher = createCipheriv('aes-256-gcm', seal.key, NONCE);
+  const data = Buffer.concat([cipher.update(JSON.stringify(rest)), cipher.final()]);
+  return {
+    schema,
+    version,
+    sealed: {
+      salt: salt.toString('hex'),
+      keyCheck: seal.check,
+      tag: cipher.getAuthTag().toString('hex'),
+      data: data.toString('base64'),
+    },
+  };
 }
 
 /**
  * Reads the manifest of an image.
  *
  * @throws PhosError NOT_FOUND when there is no such folder, IMAGE_INVALID when it is no image or
- *   its manifest is damaged, UNSUPPORTED for another version, PERMISSION
+ *   its manifest is damaged, UNSUPPORTED for another version, PERMISSION when the file cannot be
+ *   read, the key is missing or wrong, or a signature is demanded that is not there
  */
-export async function readManifest(directory: string): Promise<ImageManifest> {
+export async function readManifest(
+  directory: string,
+  trust: Trust = noDemands,
+): Promise<ImageManifest> {
   const raw = parse(await readText(directory, MANIFEST_NAME), `${directory}/${MANIFEST_NAME}`);
   const head = manifestHead.safeParse(raw);
   if (!head.success || head.data.schema !== 'phos-image') {
@@ -48,15 +101,43 @@ export async function readManifest(directory: string): Promise<ImageManifest> {
       { details: { directory, version: head.data.version } },
     );
   }
-  const { checksum, ...body } = raw as { checksum?: unknown } & object;
+  const { checksum, signature: _, ...body } = raw as Record<string, unknown>;
   if (checksum !== checksumOf(body)) {
     throw invalid(directory, `its ${MANIFEST_NAME} was altered: the checksum does not match`);
   }
-  const manifest = manifestSchema.safeParse(raw);
+  const plain = 'sealed' in body ? unseal(directory, raw, trust.key) : raw;
+  const manifest = manifestSchema.safeParse(plain);
   if (!manifest.success) {
     throw invalid(directory, `its ${MANIFEST_NAME} is malformed: ${manifest.error.message}`);
   }
+  checkSignature(directory, manifest.data.checksum, manifest.data.signature ?? null, trust);
   return manifest.data;
+}
+
+function unseal(directory: string, raw: unknown, key: Buffer | null): unknown {
+  const outer = sealedSchema.safeParse(raw);
+  if (!outer.success) {
+    throw invalid(directory, `its ${MANIFEST_NAME} is malformed: ${outer.error.message}`);
+  }
+  const { sealed: box, ...rest } = outer.data;
+  const details = { directory };
+  if (key === null) {
+    const message = `the image ${directory} is encrypted; give its key with --key-file`;
+    throw new PhosError('PERMISSION', message, { details });
+  }
+  const seal = sealFor(key, Buffer.from(box.salt, 'hex'));
+  if (seal.check !== box.keyCheck) {
+    const message = `the image ${directory} is encrypted with another key; give the right one`;
+    throw new PhosError('PERMISSION', message, { details });
+  }
+  const cipher = createDecipheriv('aes-256-gcm', seal.key, NONCE, { authTagLength: 16 });
+  cipher.setAuthTag(Buffer.from(box.tag, 'hex'));
+  try {
+    const parts = [cipher.update(Buffer.from(box.data, 'base64')), cipher.final()];
+    return { ...rest, ...(JSON.parse(Buffer.concat(parts).toString('utf8')) as object) };
+  } catch {
+    throw invalid(directory, `its ${MANIFEST_NAME} was altered: decryption fails`);
+  }
 }
 
 /** What restore needs to bring the job back. @throws PhosError IMAGE_INVALID */

@@ -6,7 +6,9 @@ import { join } from 'node:path';
 import type { ImageManifest, ManifestFile } from '../model/image-manifest.ts';
 import { verifyImage as verifyGpu } from '../native/native.ts';
 import { sha256Of, storageError } from './files.ts';
+import { noDemands, type Trust } from './keys.ts';
 import { invalid, readJob, readManifest } from './manifest.ts';
+import { checkFolder, checkParents } from './parents.ts';
 
 /** Threads that read, each with a buffer of 8 MiB. */
 const READ_LANES = 2;
@@ -24,6 +26,8 @@ export interface ImageReport {
 export interface VerifyHooks {
   readonly onProgress: (doneBytes: bigint, totalBytes: bigint) => void;
   readonly signal: AbortSignal | null;
+  /** What is demanded of the image; nothing when absent. */
+  readonly trust?: Trust;
 }
 
 /** Everything that the manifest alone tells. */
@@ -38,21 +42,31 @@ export function report(manifest: ImageManifest): ImageReport {
   };
 }
 
-/** Reads manifest and job and looks at sizes; contents are not read. */
-export async function inspectImage(directory: string): Promise<ImageReport> {
-  const manifest = await readManifest(directory);
+/**
+ * Reads manifest and job and looks at sizes and parents; contents are not read.
+ *
+ * @throws PhosError as readManifest
+ */
+export async function inspectImage(
+  directory: string,
+  trust: Trust = noDemands,
+): Promise<ImageReport> {
+  const manifest = await readManifest(directory, trust);
   await readJob(directory);
   for (const file of manifest.files) await checkSize(directory, file);
+  await checkParents(directory, manifest, trust.key);
   return report(manifest);
 }
 
 /**
- * Reads the whole image.
+ * Reads the whole image, and of its parents what it needs.
  *
- * @throws PhosError IMAGE_INVALID naming the file, UNSUPPORTED for another version, STORAGE
+ * @throws PhosError IMAGE_INVALID naming the file, UNSUPPORTED for another version, PERMISSION when
+ *   it is not trusted or its key is missing, STORAGE
  */
 export async function verifyImage(directory: string, hooks: VerifyHooks): Promise<ImageReport> {
-  const found = await inspectImage(directory);
+  const trust = hooks.trust ?? noDemands;
+  const found = await inspectImage(directory, trust);
   const { manifest } = found;
   let doneBytes = 0n;
   const advance = (bytes: bigint) => {
@@ -68,9 +82,10 @@ export async function verifyImage(directory: string, hooks: VerifyHooks): Promis
   for (const client of manifest.clients) {
     hooks.signal?.throwIfAborted();
     const before = doneBytes;
+    await checkFolder(directory, client.directory, manifest, trust);
     const gpu = await verifyGpu(
       join(directory, client.directory),
-      { lanes: READ_LANES, content: true, key: null },
+      { lanes: READ_LANES, content: true, key: trust.key },
       (progress) => hooks.onProgress(before + progress.doneBytes, found.bytes),
     );
     doneBytes = before + gpu.readBytes;

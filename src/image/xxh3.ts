@@ -259,13 +259,25 @@ function long(data: Buffer, seed: bigint): Pair {
   const aligned = words(data, 0, length - (length % 4));
   for (let block = 0; block < blocks; block += 1) {
     for (let stripe = 0; stripe < BLOCK_STRIPES; stripe += 1) {
-      accumulate(sums, aligned, (block * BLOCK_BYTES + stripe * STRIPE_BYTES) / 4, keyWords, 2 * stripe);
+      accumulate(
+        sums,
+        aligned,
+        (block * BLOCK_BYTES + stripe * STRIPE_BYTES) / 4,
+        keyWords,
+        2 * stripe,
+      );
     }
     scramble(sums, lastKey);
   }
   const stripes = Math.floor((length - 1 - blocks * BLOCK_BYTES) / STRIPE_BYTES);
   for (let stripe = 0; stripe < stripes; stripe += 1) {
-    accumulate(sums, aligned, (blocks * BLOCK_BYTES + stripe * STRIPE_BYTES) / 4, keyWords, 2 * stripe);
+    accumulate(
+      sums,
+      aligned,
+      (blocks * BLOCK_BYTES + stripe * STRIPE_BYTES) / 4,
+      keyWords,
+      2 * stripe,
+    );
   }
   const tail = words(data, length - STRIPE_BYTES, STRIPE_BYTES);
   accumulate(sums, tail, 0, words(key, SECRET_BYTES - STRIPE_BYTES - 7, STRIPE_BYTES), 0);

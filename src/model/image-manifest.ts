@@ -80,6 +80,28 @@ const parent = z.strictObject({
 });
 export type ManifestParent = z.output<typeof parent>;
 
+/** Ed25519 over the checksum; the public key alone proves nothing, a reader must trust it. */
+const signature = z.strictObject({
+  algorithm: z.literal('ed25519'),
+  publicKey: z.string().regex(/^[0-9a-f]{64}$/),
+  value: z.string().regex(/^[0-9a-f]{128}$/),
+});
+export type ManifestSignature = z.output<typeof signature>;
+
+/** A manifest that only its key opens: AES-256-GCM over the members that are not here. */
+export const sealedSchema = z.strictObject({
+  schema: z.literal('phos-image'),
+  version: z.literal(MANIFEST_VERSION),
+  sealed: z.strictObject({
+    salt: hex32,
+    keyCheck: z.string().regex(/^[0-9a-f]{16}$/),
+    tag: hex32,
+    data: z.base64(),
+  }),
+  checksum: z.string().regex(/^[0-9a-f]{64}$/),
+  signature: signature.optional(),
+});
+
 export const manifestSchema = z.strictObject({
   schema: z.literal('phos-image'),
   version: z.literal(MANIFEST_VERSION),
@@ -94,8 +116,9 @@ export const manifestSchema = z.strictObject({
   depth: count.max(limits.maxChainDepth),
   /** Images in which chunks of this one lie. Empty: it stands alone. */
   parents: z.array(parent),
-  /** SHA-256 of this file's JSON, without spaces and without this member. */
+  /** SHA-256 of this file's JSON, without spaces, this member and the signature. */
   checksum: z.string().regex(/^[0-9a-f]{64}$/),
+  signature: signature.optional(),
 });
 export type ImageManifest = z.output<typeof manifestSchema>;
 

@@ -61,6 +61,8 @@ export const deadlines = {
   suspendMs: 3_600_000,
   keeperStartMs: 15_000,
   keeperEndMs: 15_000,
+  /** A temporary sibling of an image that names no writer is dead after this time. */
+  partialIdleMs: 600_000,
 } as const;
 
 /** Pause before the next executor is started after `failures` failed starts in a row. */

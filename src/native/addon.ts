@@ -99,6 +99,12 @@ export interface Addon {
     options: ReadOptions,
     onProgress: ProgressCallback,
   ): Promise<VerifyResult>;
+  compactImage(
+    from: string,
+    to: string,
+    options: WriteOptions,
+    onProgress: ProgressCallback,
+  ): Promise<SaveResult>;
   faultPoint(name: string): number;
 }
 

@@ -25,6 +25,7 @@ import type {
   SaveResult,
   SuspendResult,
   VerifyResult,
+  WriteOptions,
 } from './dto.ts';
 import { guard, guardAsync } from './native-error.ts';
 
@@ -303,6 +304,22 @@ export function verifyImage(
 ): Promise<VerifyResult> {
   return guardAsync('verify the image', () =>
     addon().verifyImage(directory, options, progressCallback(onProgress)),
+  );
+}
+
+/**
+ * Writes a gpu-K folder anew into `to`, a new empty folder, so that it needs no other image.
+ *
+ * @throws PhosError IMAGE_INVALID naming file and offset, STORAGE, PERMISSION
+ */
+export function compactImage(
+  from: string,
+  to: string,
+  options: WriteOptions,
+  onProgress: OnProgress,
+): Promise<SaveResult> {
+  return guardAsync('compact the image', () =>
+    addon().compactImage(from, to, options, progressCallback(onProgress)),
   );
 }
 

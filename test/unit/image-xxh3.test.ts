@@ -4,7 +4,9 @@
 import { expect, it } from 'vitest';
 import { xxh3 } from '../../src/image/xxh3.ts';
 
-const data = Buffer.from(Array.from({ length: 5000 }, (_, i) => (i * 131 + (i >> 8) * 7 + 1) & 255));
+const data = Buffer.from(
+  Array.from({ length: 5000 }, (_, i) => (i * 131 + (i >> 8) * 7 + 1) & 255),
+);
 
 const known: readonly (readonly [bytes: number, seed: bigint, hash: string])[] = [
   [0, 0n, '99aa06d3014798d86001c324468d497f'],

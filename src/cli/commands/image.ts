@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// image inspect and image verify: no phosd, no GPU.
+// image inspect and image verify; the other verbs of image are in image-store.ts. No phosd, no GPU.
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type ImageReport, inspectImage, verifyImage } from '../../image/verify.ts';
@@ -7,37 +7,44 @@ import { action } from '../context.ts';
 import { bytes, duration, rate, table } from '../format.ts';
 import type { Output } from '../output.ts';
 import { Progress } from '../progress.ts';
+import { addTrustOptions, type TrustOptions, trustOf } from '../trust-options.ts';
+import { addStoreCommands } from './image-store.ts';
 
 export function addImageCommands(program: Command): void {
   const image = program
     .command('image')
     .description('look at images; needs neither phosd nor a GPU');
   action(
-    image
-      .command('inspect')
-      .description('tell what is in an image')
-      .argument('<folder>', 'the image'),
+    addTrustOptions(
+      image
+        .command('inspect')
+        .description('tell what is in an image')
+        .argument('<folder>', 'the image'),
+    ),
     inspect,
   );
   action(
-    image
-      .command('verify')
-      .description('read a whole image and check every checksum')
-      .argument('<folder>', 'the image')
-      .option('-q, --quiet', 'no progress', false),
+    addTrustOptions(
+      image
+        .command('verify')
+        .description('read a whole image and check every checksum')
+        .argument('<folder>', 'the image')
+        .option('-q, --quiet', 'no progress', false),
+    ),
     verify,
   );
+  addStoreCommands(image);
 }
 
-async function inspect(output: Output, _: unknown, folder: string): Promise<void> {
+async function inspect(output: Output, options: TrustOptions, folder: string): Promise<void> {
   const directory = resolve(folder);
-  const found = await inspectImage(directory);
+  const found = await inspectImage(directory, trustOf(options));
   output.result(data(directory, found), text(directory, found));
 }
 
 async function verify(
   output: Output,
-  options: { readonly quiet: boolean },
+  options: TrustOptions & { readonly quiet: boolean },
   folder: string,
 ): Promise<void> {
   const directory = resolve(folder);
@@ -47,6 +54,7 @@ async function verify(
   const found = await verifyImage(directory, {
     onProgress: (done, total) => progress.progress(done, total),
     signal: null,
+    trust: trustOf(options),
   }).finally(() => progress.stage(null));
   const ms = performance.now() - begun;
   output.result(
@@ -58,8 +66,10 @@ async function verify(
 
 function data(directory: string, found: ImageReport) {
   const { manifest, ...rest } = found;
-  const { clients, cpu, created, phosVersion, version, parents } = manifest;
-  return { directory, version, phosVersion, created, ...rest, clients, cpu, parents };
+  const { clients, cpu, created, phosVersion, version, chain, depth, parents } = manifest;
+  const signedBy = manifest.signature?.publicKey ?? null;
+  const facts = { version, phosVersion, created, chain, depth, signedBy };
+  return { directory, ...facts, ...rest, clients, cpu, parents };
 }
 
 function text(directory: string, found: ImageReport): string {
@@ -69,6 +79,8 @@ function text(directory: string, found: ImageReport): string {
     `created ${manifest.created}, ${found.files} files, ${bytes(found.bytes)}`,
     `root process ${manifest.cpu.rootPid}, CPU side ${bytes(BigInt(manifest.cpu.bytes))}` +
       ` (CRIU ${manifest.cpu.criuVersion})`,
+    ...manifest.parents.map((one) => `needs ${one.directory}`),
+    ...(manifest.signature === undefined ? [] : [`signed by ${manifest.signature.publicKey}`]),
     table(
       ['FOLDER', 'PID', 'COMMAND', 'DEVICE', 'MEMORY', 'OBJECTS', 'CHUNKS', 'CUT'],
       manifest.clients.map((one) => [

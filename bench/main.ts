@@ -10,10 +10,11 @@ import { packageRoot } from '../src/model/locate.ts';
 import { thisMachine } from './lib/machine.ts';
 import { readResults, type Result, renderPerformance } from './lib/report.ts';
 import { checkGpu, measureGpu } from './scenarios/gpu.ts';
+import { image, imageTable } from './scenarios/image.ts';
 import { type RemotingFigures, remoting } from './scenarios/remoting.ts';
 
 const usage =
-  'usage: npm run bench -- remoting|gpu|report [--json] [--smoke] [--runs N] [--save] [--check]';
+  'usage: npm run bench -- remoting|gpu|image|report [--json] [--smoke] [--runs N] [--save] [--check]';
 
 function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
@@ -78,6 +79,12 @@ async function main(): Promise<number> {
   }
   if (scenario === 'gpu') return gpu(values.check, values.runs ?? null);
   const runs = Number(values.runs ?? (values.smoke ? 1 : 5));
+  if (scenario === 'image' && Number.isInteger(runs) && runs >= 1) {
+    const found = await image({ runs, smoke: values.smoke, say });
+    const kept = { scenario, measured: new Date().toISOString(), machine: thisMachine(), ...found };
+    process.stdout.write(values.json ? `${JSON.stringify(kept)}\n` : imageTable(found));
+    return 0;
+  }
   if (scenario !== 'remoting' || !Number.isInteger(runs) || runs < 1) {
     process.stderr.write(`${usage}\n`);
     return 2;

@@ -129,7 +129,7 @@ describe('a program over an executor', () => {
     });
     const saved = await first.control.request('save.finish', {}, DEADLINE_MS);
     expect(saved).toMatchObject({ cut: position, mode, validationMissed: null });
-    expect((await verifyImage(directory, () => undefined)).cut).toBe(position);
+    expect((await verifyImage(directory, plainImage, () => undefined)).cut).toBe(position);
     expect(await program.ended).toBe(0);
     expect(program.stdout).toBe(`${stepsDigest(work)}\n`);
     await expectSound(first);

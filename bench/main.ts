@@ -14,7 +14,8 @@ import { image, imageTable } from './scenarios/image.ts';
 import { type RemotingFigures, remoting } from './scenarios/remoting.ts';
 
 const usage =
-  'usage: npm run bench -- remoting|gpu|image|report [--json] [--smoke] [--runs N] [--save] [--check]';
+  'usage: npm run bench -- remoting|gpu|image|report ' +
+  '[--json] [--smoke] [--runs N] [--save] [--check]';
 
 function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);

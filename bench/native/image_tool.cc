@@ -238,7 +238,8 @@ int main(int count, char** words) {
   for (int i = 3; i < count; ++i) {
     const std::string word = words[i];
     const std::size_t equals = word.find('=');
-    if (equals != std::string::npos) settings.values[word.substr(0, equals)] = word.substr(equals + 1);
+    if (equals == std::string::npos) continue;
+    settings.values[word.substr(0, equals)] = word.substr(equals + 1);
   }
   try {
     if (settings.command == "write") {

@@ -281,7 +281,7 @@ void check_together(const Body& body, const FileHeader& objects) {
 const ChunkEntry* ImageIndex::find(std::uint64_t address) const noexcept {
   const auto found =
       std::lower_bound(chunks.begin(), chunks.end(), address,
-                       [](const ChunkEntry& entry, std::uint64_t at) { return entry.address < at; });
+                       [](const ChunkEntry& one, std::uint64_t at) { return one.address < at; });
   return found == chunks.end() || found->address != address ? nullptr : &*found;
 }
 

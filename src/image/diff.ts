@@ -96,8 +96,8 @@ function compareObjects(
 }
 
 /** Everything about an object but its place in the order of creation. */
-function textOf({ creation: _, ...object }: SavedObject): string {
-  return JSON.stringify(object, (_key, value: unknown) =>
+function textOf(object: SavedObject): string {
+  return JSON.stringify({ ...object, creation: 0 }, (_key, value: unknown) =>
     typeof value === 'bigint' ? value.toString() : value,
   );
 }

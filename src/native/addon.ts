@@ -52,11 +52,7 @@ export interface RawExecutor {
   drainTo(cut: bigint, deadlineMs: number): Promise<DrainToResult>;
   disconnectAgent(deadlineMs: number): Promise<void>;
   explain(): readonly ObjectSummary[];
-  save(
-    directory: string,
-    options: WriteOptions,
-    onProgress: ProgressCallback,
-  ): Promise<SaveResult>;
+  save(directory: string, options: WriteOptions, onProgress: ProgressCallback): Promise<SaveResult>;
   saveBegin(
     directory: string,
     options: WriteOptions,

@@ -64,7 +64,9 @@ describe('clean', () => {
     const [live = '', dead = '', file = ''] = paths;
     const listening = createServer().listen(live);
     // Closing unlinks the socket: it must end without a chance to.
-    const script = `require('node:net').createServer().listen(${JSON.stringify(dead)}, () => process.kill(process.pid, 'SIGKILL'))`;
+    const script =
+      `require('node:net').createServer().listen(${JSON.stringify(dead)},` +
+      " () => process.kill(process.pid, 'SIGKILL'))";
     await run(process.execPath, ['-e', script]).catch(() => undefined);
     writeFileSync(file, '');
     expect(existsSync(dead)).toBe(true);

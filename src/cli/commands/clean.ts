@@ -74,7 +74,7 @@ async function namesIn(folder: string): Promise<string[]> {
   }
 }
 
-/** Only a refused connection tells that nobody listens; sockets of another type answer otherwise. */
+/** Only a refusal tells that nobody listens; sockets of another type answer otherwise. */
 function isStale(path: string): Promise<boolean> {
   return new Promise((settle) => {
     const socket = connect(path);

@@ -33,7 +33,12 @@ Napi::Value compact_image(const Napi::CallbackInfo& info) {
   const executor::Progress progress = make_progress(info.Env(), function_at(info, 3));
   return call_async(info.Env(), [from, to, options, progress]() -> Conversion {
     const executor::SaveResult result = executor::compact_image(from, to, options, progress);
-    return [result](Napi::Env env) { return to_js(env, result); };
+    return [result](Napi::Env env) {
+      Napi::Object object = Napi::Object::New(env);
+      object.Set("deviceBytes", big(env, result.device_bytes));
+      object.Set("writtenBytes", big(env, result.written_bytes));
+      return object;
+    };
   });
 }
 

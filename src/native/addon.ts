@@ -5,6 +5,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 import { nativeUrl } from '../model/locate.ts';
 import type {
+  CompactResult,
   AttachRequest,
   DeviceFacts,
   DrainResult,
@@ -100,7 +101,7 @@ export interface Addon {
     to: string,
     options: WriteOptions,
     onProgress: ProgressCallback,
-  ): Promise<SaveResult>;
+  ): Promise<CompactResult>;
   faultPoint(name: string): number;
 }
 

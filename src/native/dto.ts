@@ -291,3 +291,9 @@ export interface VerifyResult {
   readonly deviceBytes: bigint;
   readonly readBytes: bigint;
 }
+
+/** What compactImage() wrote. */
+export interface CompactResult {
+  readonly deviceBytes: bigint;
+  readonly writtenBytes: bigint;
+}

@@ -6,6 +6,7 @@ import { type Addon, loadAddon, type RawAttachServer, type RawExecutor } from '.
 import type {
   AttachRequest,
   AttachWelcome,
+  CompactResult,
   DeviceFacts,
   DrainResult,
   DrainToResult,
@@ -317,7 +318,7 @@ export function compactImage(
   to: string,
   options: WriteOptions,
   onProgress: OnProgress,
-): Promise<SaveResult> {
+): Promise<CompactResult> {
   return guardAsync('compact the image', () =>
     addon().compactImage(from, to, options, progressCallback(onProgress)),
   );

@@ -82,7 +82,8 @@ function signedText(checksum: string): Buffer {
 }
 
 function rawPublic(key: KeyObject): string {
-  const { x = '' } = createPublicKey(key).export({ format: 'jwk' });
+  const half = key.type === 'private' ? createPublicKey(key) : key;
+  const { x = '' } = half.export({ format: 'jwk' });
   return Buffer.from(x, 'base64url').toString('hex');
 }
 

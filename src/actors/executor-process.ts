@@ -2,7 +2,7 @@
 // An executor as phosd holds it: the process, the control connection, and who listens to what it
 // says of its own accord.
 import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, openSync, readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isDeepStrictEqual } from 'node:util';
@@ -93,7 +93,8 @@ export class ExecutorProcess {
     });
     child.on('exit', (code, by) => {
       ended = by === null ? `exit status ${code}` : by;
-      this.#noteExit(generation);
+      // Before it listens, start() tells its end, and why.
+      if (this.#link !== null) this.#noteExit(generation);
     });
     child.unref();
     if (child.pid !== undefined) {
@@ -144,7 +145,8 @@ export class ExecutorProcess {
 
   #didNotStart(why: string): PhosError {
     const log = `${this.#settings.logDir}/executor-${this.id}.log`;
-    return new PhosError('UNAVAILABLE', `executor ${this.id} did not start (${why}); see ${log}`, {
+    const reason = lastWords(log) ?? `executor ${this.id} did not start (${why}); see ${log}`;
+    return new PhosError('UNAVAILABLE', reason, {
       details: { executorId: this.id, log },
     });
   }
@@ -236,6 +238,18 @@ export class ExecutorProcess {
   release(): void {
     this.#exited = () => undefined;
     this.#link?.close();
+  }
+}
+
+/** Why it gave up, as the last line of its log has it; null when it could not say. */
+function lastWords(path: string): string | null {
+  const last = readFileSync(path, 'utf8').trim().split('\n').at(-1) ?? '';
+  try {
+    const { reason } = JSON.parse(last) as { reason?: unknown };
+    return typeof reason === 'string' ? reason : null;
+  } catch {
+    // Not a line of its logger: a crash, or nothing at all.
+    return null;
   }
 }
 

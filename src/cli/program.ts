@@ -26,14 +26,15 @@ export function makeProgram(): Command {
   addImageCommands(program);
   addCleanCommand(program);
   addDoctorCommand(program);
-  overrideExits(program);
+  overrideExits(program, 'phos');
   return program;
 }
 
 // commander ends the process by itself unless each command is told not to.
-function overrideExits(command: Command): void {
+function overrideExits(command: Command, words: string): void {
   for (const child of command.commands) {
-    child.exitOverride();
-    overrideExits(child);
+    const own = `${words} ${child.name()}`;
+    child.exitOverride().showHelpAfterError(`(see ${own} --help)`);
+    overrideExits(child, own);
   }
 }

@@ -109,7 +109,9 @@ async function endAfter(drained: Promise<unknown>, pool: DrainPool, code: number
 const exitCodes = { internal: 70, start: 1 } as const;
 
 main().catch((thrown: unknown) => {
-  log.fatal({ err: thrown }, 'the executor did not start');
+  // phosd reads the reason of the last line, and tells it to whoever waited for this executor.
+  const reason = thrown instanceof Error ? thrown.message : String(thrown);
+  log.fatal({ err: thrown, reason }, 'the executor did not start');
   stopAll();
   process.exit(exitCodes.start);
 });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { makeProgram } from '../../src/cli/program.ts';
 import { ERRORS } from '../../src/gen/error-codes.ts';
-import { TestPhos } from '../support/control.ts';
+import { built, Command, TestPhos, until } from '../support/control.ts';
 
 /** Every command that does something, by its words: "image verify". */
 function verbs(command: Verb, words: readonly string[] = []): Map<string, Verb> {
@@ -92,6 +92,7 @@ describe('the command line', () => {
     const ended = await phos.run('dump', '1');
     expect([ended.code, ended.stdout]).toEqual([2, '']);
     expect(ended.stderr).toContain('--dir');
+    expect(ended.stderr).toContain('(see phos dump --help)');
   });
 
   it('shows help and its version, and that is no failure', async () => {
@@ -99,6 +100,29 @@ describe('the command line', () => {
       const ended = await phos.run(...args);
       expect([args, ended.code, ended.stderr]).toEqual([args, 0, '']);
       expect(ended.stdout).not.toBe('');
+    }
+  });
+
+  it('tells why a device cannot be used: doctor, and the program that wants it', async () => {
+    const own = new TestPhos();
+    const missing = '/nonexistent/libcuda.so.1';
+    const command = (...args: string[]) =>
+      new Command(args, { ...own.env, PHOS_CUDA_LIBRARY: missing }).ended;
+    try {
+      expect((await command('start', '--driver', 'cuda')).code).toBe(0);
+      await until('a device that is given up', async () => {
+        const { devices } = await own.json<{ devices: { state: string }[] }>('status');
+        return devices[0]?.state === 'failed';
+      });
+      const doctor = await command('doctor');
+      expect(doctor.code).toBe(9);
+      expect(doctor.stdout).toMatch(new RegExp(`device 0 +fail .*${missing}.*To mend it`));
+      const program = built('test/subjects/memory_steps');
+      const ended = await command('run', '--', program, '1', '1000', join(own.folder, 'stop'));
+      expect(ended.code).not.toBe(0);
+      expect(ended.stderr).toContain(`cannot load the CUDA driver ${missing}`);
+    } finally {
+      await own.close();
     }
   });
 

@@ -128,7 +128,7 @@ async function background(args: readonly string[]): Promise<StatusResponse> {
 // phosd ends with the exit code of its error and says it in one line.
 function startFailed(exitCode: number | null, errors: string): PhosError {
   const said = readFileSync(errors, 'utf8').trim().split('\n');
-  const line = said.find((one) => one.startsWith('phosd: '))?.slice('phosd: '.length);
+  const line = said.map((one) => /^(?:phosd|error): (.*)$/.exec(one)?.[1]).find(Boolean);
   const code = exitCode === 10 ? 'CONFLICT' : exitCode === 4 ? 'PERMISSION' : 'UNAVAILABLE';
   return new PhosError(
     exitCode === 2 ? 'USAGE' : code,

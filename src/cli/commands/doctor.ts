@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { Command } from 'commander';
 import { PhosError } from '../../errors/phos-error.ts';
+import type { Device } from '../../gen/proto/phos/v1/control_pb.ts';
 import { cgroup2Mounts } from '../../host/cgroup.ts';
 import { checkMayCheckpoint, findCriu } from '../../host/criu.ts';
 import { nativeUrl } from '../../model/locate.ts';
@@ -36,7 +37,7 @@ async function doctor(output: Output): Promise<number> {
     built('client library', 'lib/client/libcuda.so.1'),
     built('keeper', 'bin/phos-keeper'),
     socketPaths(),
-    await daemon(),
+    ...(await daemon()),
     await criu(),
     rights(),
     cgroups(),
@@ -86,14 +87,32 @@ function socketPaths(): Finding {
   };
 }
 
-async function daemon(): Promise<Finding> {
+/** phosd, and each of its devices. */
+async function daemon(): Promise<Finding[]> {
   try {
-    const { pid, version, state } = await client().status({}, { timeoutMs: ASK_MS });
-    return { name: 'phosd', verdict: 'ok', found: `${version}, ${pid}, ${state}`, fix: null };
+    const { pid, version, state, devices } = await client().status({}, { timeoutMs: ASK_MS });
+    const found = `${version}, process ${pid}, ${state}`;
+    return [{ name: 'phosd', verdict: 'ok', found, fix: null }, ...devices.map(device)];
   } catch (thrown) {
-    const error = PhosError.from(thrown, 'asking phosd');
-    return { name: 'phosd', verdict: 'warn', found: error.message, fix: 'run phos start' };
+    return [trouble('phosd', thrown, 'run phos start')];
   }
+}
+
+function device(one: Device): Finding {
+  const name = `device ${one.ordinal}`;
+  if (one.failure === '') {
+    const what = one.name === '' ? one.state : one.name;
+    return { name, verdict: 'ok', found: `${one.driver}: ${what}`, fix: null };
+  }
+  return {
+    name,
+    verdict: 'fail',
+    found: `${one.driver}: ${one.failure}`,
+    fix:
+      one.driver === 'cuda'
+        ? 'phos stop; mend the NVIDIA driver, or use --driver sim; phos start'
+        : 'look at the log of phosd; phos stop and phos start try again',
+  };
 }
 
 async function criu(): Promise<Finding> {
@@ -127,5 +146,7 @@ function cgroups(): Finding {
 }
 
 function trouble(name: string, thrown: unknown, fix: string): Finding {
-  return { name, verdict: 'warn', found: PhosError.from(thrown, name).message, fix };
+  // What is found, without its cure: the fix says that.
+  const found = PhosError.from(thrown, name).message.split(';')[0] ?? '';
+  return { name, verdict: 'warn', found, fix };
 }

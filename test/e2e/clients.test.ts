@@ -33,10 +33,14 @@ describe('clients', () => {
   it('explain what they hold', async () => {
     const { command, target } = await phos.memorySteps();
     const { clients } = await phos.json<{
-      clients: { objects: { bytes: number; unsaveable: string | null }[] }[];
+      clients: {
+        objects: { bytes: number; unsaveable: string | null }[];
+        suspend: { movesBytes: number };
+      }[];
     }>('explain', target);
     const sizes = clients[0]?.objects.map((one) => one.bytes).filter((bytes) => bytes > 0);
     expect(sizes).toEqual([1 << 20, 1 << 20, 1 << 20, 1 << 20]);
+    expect(clients[0]?.suspend.movesBytes).toBe(MIB4);
     expect(clients[0]?.objects.every((one) => one.unsaveable === null)).toBe(true);
     command.child.kill('SIGTERM');
     expect((await command.ended).code).toBe(143);

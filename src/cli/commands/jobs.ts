@@ -191,6 +191,7 @@ async function explain(output: Output, _: unknown, target: string): Promise<void
       clients: found.clients.map((one) => ({
         clientId: one.clientId,
         pid: one.pid,
+        suspend: suspendOf(one),
         objects: one.objects.map((object) => ({
           ...object,
           handle: `0x${object.handle.toString(16)}`,
@@ -203,6 +204,14 @@ async function explain(output: Output, _: unknown, target: string): Promise<void
   );
 }
 
+/** What a suspend would free, and what it leaves: it moves memory only. */
+function suspendOf(one: ExplainResponse['clients'][number]) {
+  return {
+    movesBytes: one.objects.reduce((sum, object) => sum + object.bytes, 0n),
+    staysObjects: one.objects.filter((object) => object.bytes === 0n).length,
+  };
+}
+
 function explainText(found: ExplainResponse): string {
   const parts = found.clients.map((one) => {
     const rows = one.objects.map((object) => [
@@ -212,7 +221,12 @@ function explainText(found: ExplainResponse): string {
       object.createdBy,
       object.unsaveable === '' ? 'yes' : `no: ${object.unsaveable}`,
     ]);
-    return `process ${one.pid}\n${table(['TYPE', 'HANDLE', 'BYTES', 'CREATED BY', 'SAVED'], rows)}`;
+    const { movesBytes, staysObjects } = suspendOf(one);
+    const suspend =
+      `suspend moves ${bytes(movesBytes)} out of the device; the context and ` +
+      `${staysObjects} objects without memory of their own (modules, streams, events) stay in it`;
+    const headings = ['TYPE', 'HANDLE', 'BYTES', 'CREATED BY', 'SAVED'];
+    return `process ${one.pid}\n${table(headings, rows)}\n${suspend}`;
   });
   const way = found.obstacles.map((one) => `in the way of a dump: ${one}`);
   return [...parts, ...(way.length === 0 ? ['nothing else is in the way of a dump'] : way)].join(

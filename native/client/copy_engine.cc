@@ -8,6 +8,7 @@
 
 #include "client/call.h"
 #include "client/capture.h"
+#include "client/copy_crew.h"
 #include "client/host_memory.h"
 #include "client/memory_file.h"
 #include "client/memory_ranges.h"
@@ -46,6 +47,44 @@ CUresult synchronize(std::uint64_t stream) noexcept {
   return ask(request, &reply);
 }
 
+// The part of a copy that goes through one staging slot.
+Copy piece_of(const Copy& request, std::uint64_t index) noexcept {
+  const std::uint64_t done = index * kStagingSlotBytes;
+  const std::uint64_t bytes = std::min<std::uint64_t>(request.bytes - done, kStagingSlotBytes);
+  return {request.dst + done, request.src + done, bytes, request.stream, request.wait};
+}
+
+CUresult stage_piece(void* request, std::uint64_t index) noexcept {
+  Copy part = piece_of(*static_cast<const Copy*>(request), index);
+  StagingSlot slot{};
+  if (const CUresult status = take_slot(&slot); status != CUDA_SUCCESS) return status;
+  memcpy(slot.data, pointer_of<const void*>(part.src), part.bytes);
+  part.src = slot.address();
+  part.wait = false;
+  const CUresult status = send_copy(part, true);
+  if (status != CUDA_SUCCESS) give_slot(slot);
+  return status;
+}
+
+CUresult fetch_piece(void* request, std::uint64_t index) noexcept {
+  Copy part = piece_of(*static_cast<const Copy*>(request), index);
+  const std::uint64_t target = part.dst;
+  StagingSlot slot{};
+  if (const CUresult status = take_slot(&slot); status != CUDA_SUCCESS) return status;
+  part.dst = slot.address();
+  part.wait = true;
+  const CUresult status = send_copy(part, false);
+  if (status == CUDA_SUCCESS) memcpy(pointer_of<void*>(target), slot.data, part.bytes);
+  give_slot(slot);
+  return status;
+}
+
+// Pieces of one copy touch different bytes, so their order within the stream is of no account.
+CUresult in_pieces(Copy request, Piece piece) noexcept {
+  const std::uint64_t pieces = (request.bytes + kStagingSlotBytes - 1) / kStagingSlotBytes;
+  return run_pieces(pieces, piece, &request);
+}
+
 // A pageable source is staged before the call returns, as CUDA promises; the rest is stream order.
 CUresult from_pageable(const Copy& request) noexcept {
   if (request.bytes <= kInlineBlobMax) {
@@ -55,19 +94,7 @@ CUresult from_pageable(const Copy& request) noexcept {
     const Blob data[] = {{pointer_of<const void*>(request.src), request.bytes}};
     return tell(command, data);
   }
-  for (std::uint64_t done = 0; done < request.bytes;) {
-    const std::uint64_t piece = std::min<std::uint64_t>(request.bytes - done, kStagingSlotBytes);
-    StagingSlot slot{};
-    if (const CUresult status = take_slot(&slot); status != CUDA_SUCCESS) return status;
-    memcpy(slot.data, pointer_of<const void*>(request.src + done), piece);
-    const Copy part{request.dst + done, slot.address(), piece, request.stream, false};
-    if (const CUresult status = send_copy(part, true); status != CUDA_SUCCESS) {
-      give_slot(slot);
-      return status;
-    }
-    done += piece;
-  }
-  return CUDA_SUCCESS;
+  return in_pieces(request, stage_piece);
 }
 
 CUresult to_pageable(const Copy& request) noexcept {
@@ -80,18 +107,7 @@ CUresult to_pageable(const Copy& request) noexcept {
     OutBlob out[] = {{pointer_of<void*>(request.dst), request.bytes, 0}};
     return call_sync(CallId::phos_copy_out, command, {}, &reply, std::span<OutBlob>(out));
   }
-  for (std::uint64_t done = 0; done < request.bytes;) {
-    const std::uint64_t piece = std::min<std::uint64_t>(request.bytes - done, kStagingSlotBytes);
-    StagingSlot slot{};
-    if (const CUresult status = take_slot(&slot); status != CUDA_SUCCESS) return status;
-    const Copy part{slot.address(), request.src + done, piece, request.stream, true};
-    const CUresult status = send_copy(part, false);
-    if (status == CUDA_SUCCESS) memcpy(pointer_of<void*>(request.dst + done), slot.data, piece);
-    give_slot(slot);
-    if (status != CUDA_SUCCESS) return status;
-    done += piece;
-  }
-  return CUDA_SUCCESS;
+  return in_pieces(request, fetch_piece);
 }
 
 struct HostCopy {

@@ -4,7 +4,9 @@
 #include <string.h>
 
 #include "client/call.h"
+#include "client/init.h"
 #include "gen/client_impl.h"
+#include "phos/device_page.h"
 
 namespace phos::client {
 
@@ -171,3 +173,23 @@ CUresult cuDeviceGetP2PAttribute(int* value, CUdevice_P2PAttribute attrib, CUdev
 
 }  // namespace impl
 }  // namespace phos::client
+
+// What the stand-in of the management library asks: attaches the program if it has not used CUDA
+// yet. A CUresult; CUDA_ERROR_INVALID_DEVICE for a device that is not the program's.
+extern "C" __attribute__((visibility("default"), used)) int phos_device_live(
+    std::uint32_t ordinal, phos::DeviceLive* live) {
+  namespace codec = phos::codec;
+  if (live == nullptr) return CUDA_ERROR_INVALID_VALUE;
+  if (const CUresult status = phos::client::init(); status != CUDA_SUCCESS) return status;
+  codec::Req_phos_device_live request{};
+  request.ordinal = static_cast<std::int32_t>(ordinal);
+  codec::Rep_phos_device_live reply{};
+  const CUresult status = phos::client::ask(request, &reply);
+  if (status != CUDA_SUCCESS) return status;
+  *live = {reply.total_bytes, reply.free_bytes,     reply.client_bytes,  reply.gpu_percent,
+           reply.memory_percent, reply.power_mw, reply.power_limit_mw, reply.temperature_c,
+           {}};
+  static_assert(sizeof(reply.clock_mhz) == sizeof(live->clock_mhz));
+  memcpy(live->clock_mhz, reply.clock_mhz, sizeof(live->clock_mhz));
+  return CUDA_SUCCESS;
+}

@@ -9,6 +9,8 @@
 
 namespace {
 
+constexpr char kManagementName[] = "libnvidia-ml.so.1";
+
 using Dlopen = void* (*)(const char*, int);
 using Dlmopen = void* (*)(Lmid_t, const char*, int);
 
@@ -16,30 +18,42 @@ using Dlmopen = void* (*)(Lmid_t, const char*, int);
 constinit std::atomic<Dlopen> g_dlopen{nullptr};
 constinit std::atomic<Dlmopen> g_dlmopen{nullptr};
 
-bool names_the_driver(const char* file) noexcept {
-  if (file == nullptr) return false;
+enum class Named { nothing_of_ours, driver, management };
+
+// The real NVML would open the GPU in the calling process, which then could not be dumped.
+Named what_is_named(const char* file) noexcept {
+  if (file == nullptr) return Named::nothing_of_ours;
   const char* slash = strrchr(file, '/');
   const char* name = slash == nullptr ? file : slash + 1;
-  return strcmp(name, "libcuda.so.1") == 0 || strcmp(name, "libcuda.so") == 0;
-}
-
-// The real NVML opens the GPU in the calling process, which then could not be dumped. Until phos
-// has an NVML of its own, a program gets none, and dlerror() says why.
-constexpr char kNoManagementLibrary[] =
-    "libnvidia-ml.so.1 (phos gives programs no NVML: it would open the GPU in this process)";
-
-bool names_the_management_library(const char* file) noexcept {
-  if (file == nullptr) return false;
-  const char* slash = strrchr(file, '/');
-  const char* name = slash == nullptr ? file : slash + 1;
-  return strcmp(name, "libnvidia-ml.so.1") == 0 || strcmp(name, "libnvidia-ml.so") == 0;
+  if (strcmp(name, "libcuda.so.1") == 0 || strcmp(name, "libcuda.so") == 0) return Named::driver;
+  if (strcmp(name, "libnvidia-ml.so.1") == 0 || strcmp(name, "libnvidia-ml.so") == 0) {
+    return Named::management;
+  }
+  return Named::nothing_of_ours;
 }
 
 // Where this library was loaded from: opening that path gives the copy that is loaded already.
 const char* own_path() noexcept {
   Dl_info info{};
-  if (dladdr(reinterpret_cast<const void*>(&names_the_driver), &info) == 0) return nullptr;
+  if (dladdr(reinterpret_cast<const void*>(&what_is_named), &info) == 0) return nullptr;
   return info.dli_fname;
+}
+
+// The stand-in of NVML lies beside this library.
+const char* management_path() noexcept {
+  static char path[4096];
+  static constinit std::atomic<bool> made{false};
+  if (made.load(std::memory_order_acquire)) return path;
+  const char* own = own_path();
+  const char* slash = own == nullptr ? nullptr : strrchr(own, '/');
+  if (slash == nullptr) return kManagementName;
+  const auto folder = static_cast<std::size_t>(slash + 1 - own);
+  if (folder + sizeof kManagementName > sizeof path) return kManagementName;
+  // SAFETY: threads that come here at once write the same bytes.
+  memcpy(path, own, folder);
+  memcpy(path + folder, kManagementName, sizeof kManagementName);
+  made.store(true, std::memory_order_release);
+  return path;
 }
 
 template <class Function>
@@ -61,8 +75,9 @@ __attribute__((visibility("default"))) void phos_stand_in() {}
 
 // The path to open instead of `file`. Called by the entries below.
 __attribute__((visibility("hidden"), used)) const char* phos_redirected_path(const char* file) {
-  if (names_the_management_library(file)) return kNoManagementLibrary;
-  if (!names_the_driver(file)) return file;
+  const Named named = what_is_named(file);
+  if (named == Named::management) return management_path();
+  if (named != Named::driver) return file;
   const char* own = own_path();
   return own == nullptr ? file : own;
 }
@@ -109,7 +124,7 @@ __attribute__((visibility("default"))) void* dlopen(const char* file, int mode) 
 // A second copy of this library in another namespace would be a second client: the one that is
 // loaded is given out in every namespace.
 __attribute__((visibility("default"))) void* dlmopen(Lmid_t space, const char* file, int mode) {
-  if (names_the_driver(file) || names_the_management_library(file)) {
+  if (what_is_named(file) != Named::nothing_of_ours) {
     return phos_next_dlopen()(phos_redirected_path(file), mode);
   }
   return next(g_dlmopen, "dlmopen")(space, file, mode);

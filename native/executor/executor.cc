@@ -5,6 +5,7 @@
 
 #include "executor/callbacks.h"
 #include "executor/checkpoint.h"
+#include "executor/device_page.h"
 #include "executor/device_port.h"
 #include "executor/helpers.h"
 #include "executor/host_arenas.h"
@@ -132,6 +133,7 @@ DeviceFacts Executor::start() {
     server_ = std::make_unique<RingServer>(options_.ring_socket_path, server_hooks());
     server_->start();
   }
+  write_device_page(driver, device_, facts, options_.ring_socket_path);
   facts_ = facts;
   set_state(State::ready);
   return facts;

@@ -181,15 +181,14 @@ extern "C" __attribute__((visibility("default"), used)) int phos_device_live(
   namespace codec = phos::codec;
   if (live == nullptr) return CUDA_ERROR_INVALID_VALUE;
   if (const CUresult status = phos::client::init(); status != CUDA_SUCCESS) return status;
-  codec::Req_phos_device_live request{};
-  request.ordinal = static_cast<std::int32_t>(ordinal);
-  codec::Rep_phos_device_live reply{};
-  const CUresult status = phos::client::ask(request, &reply);
+  // The facts of "ordinal -1" are what changes: DeviceLive as the blob of the answer.
+  codec::Req_phos_device_facts request{};
+  request.ordinal = phos::kLiveFacts;
+  request.attribute_count = ordinal;
+  codec::Rep_phos_device_facts reply{};
+  phos::client::OutBlob out[] = {{live, sizeof *live, 0}};
+  const CUresult status = phos::client::call_sync(phos::CallId::phos_device_facts, request, {},
+                                                  &reply, std::span(out));
   if (status != CUDA_SUCCESS) return status;
-  *live = {reply.total_bytes, reply.free_bytes,     reply.client_bytes,  reply.gpu_percent,
-           reply.memory_percent, reply.power_mw, reply.power_limit_mw, reply.temperature_c,
-           {}};
-  static_assert(sizeof(reply.clock_mhz) == sizeof(live->clock_mhz));
-  memcpy(live->clock_mhz, reply.clock_mhz, sizeof(live->clock_mhz));
-  return CUDA_SUCCESS;
+  return out[0].size == sizeof *live ? CUDA_SUCCESS : CUDA_ERROR_SYSTEM_DRIVER_MISMATCH;
 }

@@ -8,8 +8,9 @@
 #include <cstring>
 #include <mutex>
 
+#include "executor/device_live.h"
 #include "executor/handler_tools.h"
-#include "gen/executor_handlers.h"
+#include "executor/helpers.h"
 #include "nvml/nvml_abi.h"
 #include "phos/device_page.h"
 
@@ -138,22 +139,13 @@ void ask_monitor(const Monitor& monitor, DeviceLive& live) {
   }
 }
 
-}  // namespace
-
-void handle_phos_device_live(Session& session, const Command& command, Reply& reply) {
-  const auto* request = request_of<codec::Req_phos_device_live>(session, command, reply);
-  if (request == nullptr) return;
-  CUdevice device = 0;
-  if (session.driver().cuDeviceGet(&device, request->ordinal) != CUDA_SUCCESS ||
-      device != session.device()) {
-    reply.finish(CUDA_ERROR_INVALID_DEVICE);
-    return;
-  }
-  DeviceLive live{0, 0, session.memory().used_bytes(), INT_MIN, INT_MIN, INT_MIN, INT_MIN, INT_MIN,
-                  {INT_MIN, INT_MIN, INT_MIN, INT_MIN}};
+CUresult look(Session& session, DeviceLive& live) {
+  live = {0, 0, session.memory().used_bytes(), INT_MIN, INT_MIN, INT_MIN, INT_MIN, INT_MIN,
+          {INT_MIN, INT_MIN, INT_MIN, INT_MIN}};
   std::size_t free = 0;
   std::size_t total = 0;
-  const CUresult result = session.driver().cuMemGetInfo(&free, &total);
+  CUresult result = session.enter_context();
+  if (result == CUDA_SUCCESS) result = session.driver().cuMemGetInfo(&free, &total);
   live.free_bytes = free;
   live.total_bytes = total;
   // One for the process: an executor has one device for its whole life.
@@ -168,17 +160,27 @@ void handle_phos_device_live(Session& session, const Command& command, Reply& re
     live.gpu_percent = 0;
     live.memory_percent = 0;
   }
-  codec::Rep_phos_device_live answer{};
-  answer.total_bytes = live.total_bytes;
-  answer.free_bytes = live.free_bytes;
-  answer.client_bytes = live.client_bytes;
-  answer.gpu_percent = live.gpu_percent;
-  answer.memory_percent = live.memory_percent;
-  answer.power_mw = live.power_mw;
-  answer.power_limit_mw = live.power_limit_mw;
-  answer.temperature_c = live.temperature_c;
-  std::memcpy(answer.clock_mhz, live.clock_mhz, sizeof answer.clock_mhz);
-  reply.finish(result, &answer, sizeof answer);
+  return result;
+}
+
+}  // namespace
+
+void answer_device_live(Session& session, std::uint32_t ordinal, Reply& reply) {
+  CUdevice device = 0;
+  if (session.driver().cuDeviceGet(&device, static_cast<int>(ordinal)) != CUDA_SUCCESS ||
+      device != session.device()) {
+    reply.finish(CUDA_ERROR_INVALID_DEVICE);
+    return;
+  }
+  // The vendor's library takes milliseconds, which the drain must not stand still for.
+  Reply later = reply;
+  reply.postpone();
+  session.helpers().run([&session, later]() mutable {
+    DeviceLive live{};
+    const CUresult status = look(session, live);
+    const OutBlob blobs[] = {{&live, sizeof live}};
+    finish_with_blobs(session, later, codec::Rep_phos_device_facts{}, blobs, status);
+  });
 }
 
 }  // namespace phos::executor

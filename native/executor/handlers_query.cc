@@ -3,8 +3,10 @@
 #include <climits>
 #include <cstring>
 
+#include "executor/device_live.h"
 #include "executor/handler_tools.h"
 #include "gen/executor_handlers.h"
+#include "phos/device_page.h"
 
 namespace phos::executor {
 
@@ -18,6 +20,10 @@ void handle_phos_ping(Session& session, const Command& command, Reply& reply) {
 void handle_phos_device_facts(Session& session, const Command& command, Reply& reply) {
   const auto* request = request_of<codec::Req_phos_device_facts>(session, command, reply);
   if (request == nullptr) return;
+  if (request->ordinal == kLiveFacts) {
+    answer_device_live(session, request->attribute_count, reply);
+    return;
+  }
   // The client sees one device: the executor's own, by whatever ordinal the driver knows it.
   if (request->ordinal != 0) {
     reply.finish(CUDA_ERROR_INVALID_DEVICE);

@@ -16,7 +16,7 @@ struct Entry {
 };
 
 // In the order of the ids.
-constexpr std::array<Entry, 469> kCalls{{
+constexpr std::array<Entry, 468> kCalls{{
     {0x001, CallClass::local, CallSemantics::local,
      "cuGetErrorString"},
     {0x002, CallClass::local, CallSemantics::local,
@@ -953,8 +953,6 @@ constexpr std::array<Entry, 469> kCalls{{
      "phos_end_capture"},
     {0x450, CallClass::sync, CallSemantics::sync,
      "phos_host_free"},
-    {0x460, CallClass::may_block, CallSemantics::query,
-     "phos_device_live"},
 }};
 
 const Entry* find(std::uint16_t id) noexcept {

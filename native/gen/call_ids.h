@@ -479,11 +479,10 @@ enum class CallId : std::uint16_t {
   phos_begin_capture = 0x440,
   phos_end_capture = 0x441,
   phos_host_free = 0x450,
-  phos_device_live = 0x460,
 };
 inline constexpr std::size_t kDriverCallCount = 447;
-inline constexpr std::size_t kInternalCallCount = 22;
-inline constexpr std::uint16_t kMaxCallId = 0x460;
+inline constexpr std::size_t kInternalCallCount = 21;
+inline constexpr std::uint16_t kMaxCallId = 0x450;
 inline constexpr std::uint16_t kFirstInternalCallId = 0x400;
 
 enum class CallClass : std::uint8_t { local, async, sync, may_block };

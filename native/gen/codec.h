@@ -1901,29 +1901,4 @@ struct Rep_phos_host_free {
 static_assert(sizeof(Rep_phos_host_free) == 8);
 static_assert(std::is_trivially_copyable_v<Rep_phos_host_free>);
 
-struct Req_phos_device_live {
-  static constexpr CallId kCall = CallId::phos_device_live;
-  static constexpr std::size_t kBlobs = 0;
-  std::int32_t ordinal;
-  std::uint8_t pad0[4];
-};
-static_assert(sizeof(Req_phos_device_live) == 8);
-static_assert(std::is_trivially_copyable_v<Req_phos_device_live>);
-struct Rep_phos_device_live {
-  static constexpr CallId kCall = CallId::phos_device_live;
-  static constexpr std::size_t kBlobs = 0;
-  std::uint64_t total_bytes;
-  std::uint64_t free_bytes;
-  std::uint64_t client_bytes;
-  std::int32_t gpu_percent;
-  std::int32_t memory_percent;
-  std::int32_t power_mw;
-  std::int32_t power_limit_mw;
-  std::int32_t temperature_c;
-  std::uint8_t clock_mhz[16];
-  std::uint8_t pad0[4];
-};
-static_assert(sizeof(Rep_phos_device_live) == 64);
-static_assert(std::is_trivially_copyable_v<Rep_phos_device_live>);
-
 }  // namespace phos::codec

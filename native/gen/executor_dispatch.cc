@@ -1651,7 +1651,6 @@ constexpr std::array<Handler, std::size_t{kMaxCallId} + 1> make_table() {
   table[static_cast<std::size_t>(CallId::phos_begin_capture)] = &handle_phos_begin_capture;
   table[static_cast<std::size_t>(CallId::phos_end_capture)] = &handle_phos_end_capture;
   table[static_cast<std::size_t>(CallId::phos_host_free)] = &handle_phos_host_free;
-  table[static_cast<std::size_t>(CallId::phos_device_live)] = &handle_phos_device_live;
   return table;
 }
 

@@ -56,6 +56,5 @@ void handle_phos_memset(Session& session, const Command& command, Reply& reply);
 void handle_phos_begin_capture(Session& session, const Command& command, Reply& reply);
 void handle_phos_end_capture(Session& session, const Command& command, Reply& reply);
 void handle_phos_host_free(Session& session, const Command& command, Reply& reply);
-void handle_phos_device_live(Session& session, const Command& command, Reply& reply);
 
 }  // namespace phos::executor

@@ -479,7 +479,6 @@ export const CALLS: readonly CallInfo[] = [
   { id: 1088, name: 'phos_begin_capture', callClass: 'sync' },
   { id: 1089, name: 'phos_end_capture', callClass: 'sync' },
   { id: 1104, name: 'phos_host_free', callClass: 'sync' },
-  { id: 1120, name: 'phos_device_live', callClass: 'may-block' },
 ];
 
 const byId = new Map(CALLS.map((call) => [call.id, call]));

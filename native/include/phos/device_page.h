@@ -29,6 +29,10 @@ struct DevicePage {
   std::uint64_t total_bytes;
 };
 
+// Asked with phos_device_facts: this ordinal, and the device's own where the number of attributes
+// is. The answer's blob is a DeviceLive.
+inline constexpr std::int32_t kLiveFacts = -1;
+
 // What changes, as the executor's driver or management library tells it. INT32_MIN: not known.
 struct DeviceLive {
   std::uint64_t total_bytes;

@@ -64,7 +64,8 @@ int find(const char* text, Device* device, Matches&& matches) noexcept {
 }
 
 int by_bus(const char* text, Device* device) noexcept {
-  return find(text, device, [text](const DevicePage& page) { return phos::nvml::is_at(page, text); });
+  return find(text, device,
+              [text](const DevicePage& page) { return phos::nvml::is_at(page, text); });
 }
 
 int pci_of_old(Device device, PciInfoOld* pci) noexcept {

@@ -41,9 +41,7 @@ CopyOnWrite::~CopyOnWrite() {
     if (lane.stream != nullptr) driver.cuStreamDestroy(lane.stream);
   }
   if (aside_event_ != nullptr) driver.cuEventDestroy(aside_event_);
-  if (hashes_event_ != nullptr) driver.cuEventDestroy(hashes_event_);
   if (aside_stream_ != nullptr) driver.cuStreamDestroy(aside_stream_);
-  if (hashes_ != nullptr) driver.cuMemFreeHost(hashes_);
 }
 
 std::uint64_t CopyOnWrite::scratch_bytes(std::size_t chunks) noexcept {
@@ -70,14 +68,8 @@ void CopyOnWrite::prepare(const std::vector<MemoryRange>& ranges, std::uint64_t 
   }
   aside_stream_ = make_stream(driver);
   aside_event_ = make_event(driver);
-  hashes_event_ = make_event(driver);
+  hashes_.resize(chunks_.size());
   if (table.empty()) return;
-  void* pinned = nullptr;
-  check_driver(driver,
-               driver.cuMemHostAlloc(&pinned, chunks_.size() * sizeof(ChangeHash),
-                                     CU_MEMHOSTALLOC_PORTABLE),
-               "Taking pinned memory for the cut's hashes");
-  hashes_ = static_cast<ChangeHash*>(pinned);
   // The device is not held yet, and this stream has nothing else to do.
   check_driver(driver,
                driver.cuMemcpyHtoDAsync(scratch_, table.data(), table.size() * sizeof(table[0]),
@@ -93,24 +85,22 @@ void CopyOnWrite::submit_hash(DeviceHold& hold) {
                "Hashing memory at the cut");
 }
 
-void CopyOnWrite::submit_rest(DeviceHold& hold) {
+void CopyOnWrite::submit_order(DeviceHold& hold) {
   const DriverTable& driver = session_.driver();
   check_driver(driver, driver.cuStreamWaitEvent(aside_stream_, hold.end_event(), 0),
                "Ordering copies behind the cut");
-  if (!chunks_.empty()) {
-    const std::uint64_t from = ChangeHasher::hashes_at(scratch_, chunks_.size());
-    check_driver(driver,
-                 driver.cuMemcpyDtoHAsync(hashes_, from, chunks_.size() * sizeof(ChangeHash),
-                                          hold.stream()),
-                 "Reading the cut's hashes");
-  }
-  check_driver(driver, driver.cuEventRecord(hashes_event_, hold.stream()),
-               "Reading the cut's hashes");
 }
 
 void CopyOnWrite::await_hashes() {
-  check_driver(session_.driver(), session_.driver().cuEventSynchronize(hashes_event_),
+  if (chunks_.empty()) return;
+  const DriverTable& driver = session_.driver();
+  const std::uint64_t from = ChangeHasher::hashes_at(scratch_, chunks_.size());
+  const CUstream stream = lanes_[0].stream;
+  check_driver(driver,
+               driver.cuMemcpyDtoHAsync(hashes_.data(), from,
+                                        chunks_.size() * sizeof(ChangeHash), stream),
                "Reading the cut's hashes");
+  check_driver(driver, driver.cuStreamSynchronize(stream), "Reading the cut's hashes");
 }
 
 std::size_t CopyOnWrite::index_of(std::uint64_t address) const noexcept {

@@ -44,8 +44,8 @@ class CopyOnWrite {
                std::uint32_t slots);
   // Hashes every chunk on the hold's stream, between its begin and its end. Throws DEVICE.
   void submit_hash(DeviceHold& hold);
-  // Brings the hashes to the host, and orders what is copied aside behind the hold. After its end.
-  void submit_rest(DeviceHold& hold);
+  // Orders what is copied aside behind the hold. After its end.
+  void submit_order(DeviceHold& hold);
 
   // --- the drain ---------------------------------------------------------------------------
   // Sees to it that nothing of the set is unsaved. False: the pool is full, ask again later.
@@ -60,7 +60,7 @@ class CopyOnWrite {
   // --- lanes -------------------------------------------------------------------------------
   // Reads a run of whole chunks of the cut into pinned memory, and checks it. Throws DEVICE.
   void read(std::uint32_t lane, std::uint64_t address, void* to, std::size_t bytes);
-  // Waits until the hashes are there. Throws DEVICE.
+  // Brings the hashes to the host; the hold has passed. Throws DEVICE.
   void await_hashes();
 
   AsideFigures figures();
@@ -98,8 +98,7 @@ class CopyOnWrite {
   std::uint64_t pool_ = 0;
   CUstream aside_stream_ = nullptr;
   CUevent aside_event_ = nullptr;
-  CUevent hashes_event_ = nullptr;
-  ChangeHash* hashes_ = nullptr;  // pinned
+  std::vector<ChangeHash> hashes_;
 
   std::mutex mutex_;
   std::vector<std::uint32_t> free_slots_;

@@ -5,13 +5,13 @@
 #include <atomic>
 
 #include "executor/device_port.h"
+#include "executor/pinned_pool.h"
 #include "executor/planted.h"
 
 namespace phos::executor {
 
 namespace {
 
-constexpr std::size_t kWordBytes = 4096;
 constexpr std::uint32_t kLetGo = 1;
 
 }  // namespace
@@ -27,7 +27,7 @@ DeviceHold::~DeviceHold() {
   if (started_ != nullptr) driver.cuEventDestroy(started_);
   if (copied_ != nullptr) driver.cuEventDestroy(copied_);
   if (stream_ != nullptr) driver.cuStreamDestroy(stream_);
-  if (word_ != nullptr) driver.cuMemFreeHost(word_);
+  if (word_ != nullptr) session_.pinned().give(reinterpret_cast<std::uint8_t*>(word_));
 }
 
 CUevent DeviceHold::make_timer() {
@@ -41,13 +41,11 @@ void DeviceHold::prepare() {
   const DriverTable& driver = session_.driver();
   check_driver(driver, driver.cuStreamCreate(&stream_, CU_STREAM_NON_BLOCKING),
                "Making a stream for the cut");
-  void* word = nullptr;
-  check_driver(driver,
-               driver.cuMemHostAlloc(&word, kWordBytes,
-                                     CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+  // From the pool: to free pinned memory would wait for everything on the device.
+  word_ = reinterpret_cast<std::uint32_t*>(session_.pinned().take());
+  check_driver(driver, word_ == nullptr ? CUDA_ERROR_OUT_OF_MEMORY : CUDA_SUCCESS,
                "Taking pinned memory for the cut");
-  word_ = static_cast<std::uint32_t*>(word);
-  *word_ = 0;
+  std::atomic_ref<std::uint32_t>(*word_).store(0);
   started_ = make_timer();
   copied_ = make_timer();
 }

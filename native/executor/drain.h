@@ -52,7 +52,11 @@ class Drain {
   void set_limit(std::uint64_t position) noexcept { limit_ = position; }
   void lift_limit() noexcept;
   // Everything before the limit has been taken from the ring. With the lock held.
-  bool at_limit() const noexcept { return !open_ || consumer_.position() >= limit_; }
+  bool at_limit() const noexcept {
+    if (!open_) return true;
+    if (limit_ != ring::kNoLimit) return consumer_.position() >= limit_;
+    return consumer_.position() == header_.load()->head.load(std::memory_order_acquire);
+  }
   DrainState state();
   RingHeader* header() noexcept { return header_.load(std::memory_order_acquire); }
   std::uint64_t commands() const noexcept { return commands_.load(std::memory_order_relaxed); }

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "executor/handler_tools.h"
+#include "executor/save_job.h"
 #include "executor/waits.h"
 #include "gen/executor_handlers.h"
 
@@ -21,12 +22,35 @@ void answer_address(Reply& reply, CUresult result, std::uint64_t address) {
   reply.finish(CUDA_SUCCESS, &answer, sizeof(answer));
 }
 
+// The device has no more memory. Part of it may be borrowed by a save, and then the program, which
+// would have had it otherwise, gets it when the save gives it back.
+template <class Rep>
+void allocate_after_save(Session& session, std::uint64_t bytes, Reply& reply) {
+  const SessionLock lock(session);
+  SaveJob* job = session.save_job();
+  if (job == nullptr || job->borrowed_bytes() < bytes) {
+    reply.finish(CUDA_ERROR_OUT_OF_MEMORY);
+    return;
+  }
+  Reply later = reply;
+  reply.postpone();
+  job->when_released([&session, bytes, later]() mutable {
+    std::uint64_t address = 0;
+    const CUresult result = session.memory().allocate(bytes, session.streams(), &address);
+    answer_address<Rep>(later, result, address);
+  });
+}
+
 template <class Rep>
 void allocate(Session& session, std::uint64_t bytes, Reply& reply) {
   std::uint64_t address = 0;
   const CUresult result = session.memory().allocate(bytes, session.streams(), &address);
-  if (result != CUDA_ERROR_OUT_OF_MEMORY || !session.memory().has_retired()) {
+  if (result != CUDA_ERROR_OUT_OF_MEMORY) {
     answer_address<Rep>(reply, result, address);
+    return;
+  }
+  if (!session.memory().has_retired()) {
+    allocate_after_save<Rep>(session, bytes, reply);
     return;
   }
   // Freed memory is still in use on the device: CUDA would have waited for it in cuMemFree.
@@ -41,7 +65,11 @@ void allocate(Session& session, std::uint64_t bytes, Reply& reply) {
       const SessionLock lock(session);
       again = session.memory().allocate(bytes, session.streams(), &place);
     }
-    answer_address<Rep>(done, again, place);
+    if (again == CUDA_ERROR_OUT_OF_MEMORY) {
+      allocate_after_save<Rep>(session, bytes, done);
+    } else {
+      answer_address<Rep>(done, again, place);
+    }
   });
 }
 
@@ -88,6 +116,7 @@ void handle_cuMemGetInfo(Session& session, const Command& /*command*/, Reply& re
     reply.finish(result);
     return;
   }
+  if (const SaveJob* job = session.save_job()) free += job->borrowed_bytes();
   codec::Rep_cuMemGetInfo answer{free, total};
   const std::uint64_t limit = session.memory().limit();
   if (limit != 0) {

@@ -170,7 +170,7 @@ void SaveJob::submit() {
   }
   if (cow_ && !hash_early) cow_->submit_hash(hold_);
   hold_.end();
-  if (cow_) cow_->submit_rest(hold_);
+  if (cow_) cow_->submit_order(hold_);
 }
 
 void SaveJob::throw_if_aborted() const {
@@ -283,6 +283,9 @@ bool SaveJob::try_release() {
   hold_.release();
   if (!hold_.quiet() || (cow_ && !cow_->quiet())) return false;
   shadow_.free();
+  std::vector<std::function<void()>> waiting;
+  waiting.swap(released_);
+  for (const auto& then : waiting) then();
   return true;
 }
 

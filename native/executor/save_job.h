@@ -11,6 +11,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -88,8 +89,13 @@ class SaveJob {
   // Lets the program go, and makes finish() end with CANCELLED. Any thread, any time.
   void abort() noexcept;
   bool aborted() const noexcept { return aborted_.load(); }
-  // Gives back what was borrowed; false while the device is still using it.
+  // Gives back what was borrowed; false while the device is still using it. With the lock.
   bool try_release();
+
+  // Device memory that the program would have if there were no save.
+  std::uint64_t borrowed_bytes() const noexcept { return shadow_.bytes(); }
+  // `then` runs with the session's lock once that has been given back. With the lock.
+  void when_released(std::function<void()> then) { released_.push_back(std::move(then)); }
 
   SaveMode mode() const noexcept { return mode_; }
   const SaveOptions& options() const noexcept { return options_; }
@@ -130,6 +136,7 @@ class SaveJob {
   std::unique_ptr<CopyOnWrite> cow_;
   std::vector<Copy> copies_;  // ascending by address
   std::uint64_t copied_bytes_ = 0;
+  std::vector<std::function<void()>> released_;
   std::map<std::uint64_t, std::string> kernels_;  // by handle: launched since the cut
   std::uint64_t device_bytes_ = 0;
   std::atomic<bool> copied_{false};

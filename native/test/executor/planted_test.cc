@@ -57,12 +57,11 @@ Program busy_program() {
 // What is wrong with one save at step 1, while both streams work.
 std::string problem_of(const Bug& bug, Planted planted, std::uint64_t seed) {
   const Program program = busy_program();
-  return in_child(seed, [&] {
-    executor::plant(Planted::none);
-    const std::string expected = undisturbed(program);
-    executor::plant(planted);
-    save_at(program, 1, bug.mode, expected);
-  });
+  const std::string expected = undisturbed(program, seed);
+  executor::plant(planted);
+  const std::string problem = save_at(program, 1, bug.mode, seed, expected);
+  executor::plant(Planted::none);
+  return problem;
 }
 
 class PlantedBugs : public testing::TestWithParam<Bug> {};

@@ -3,22 +3,29 @@
 
 #include <stdlib.h>
 
+#include <cstring>
 #include <filesystem>
+#include <fstream>
 
 namespace phos::test {
 
+namespace fs = std::filesystem;
 using executor::SaveBegun;
 using executor::SaveMode;
 using executor::SaveOptions;
 using executor::SaveReport;
 
 Folder::Folder() {
-  char name[] = "/tmp/phos-save-XXXXXX";
-  require(::mkdtemp(name) != nullptr, "a folder");
+  // Memory where there is some: what is tested is not the disk.
+  std::string name = fs::exists("/dev/shm") ? "/dev/shm/phos-save-XXXXXX" : "/tmp/phos-save-XXXXXX";
+  require(::mkdtemp(name.data()) != nullptr, "a folder");
   path_ = name;
 }
 
-Folder::~Folder() { std::filesystem::remove_all(path_); }
+Folder::~Folder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
 
 SaveOptions options_of(SaveMode mode, const std::string& directory) {
   SaveOptions options;
@@ -29,55 +36,105 @@ SaveOptions options_of(SaveMode mode, const std::string& directory) {
   return options;
 }
 
-std::string undisturbed(const Program& program) {
-  SimClient client;
-  for (const Step& step : program.setup) step(client);
-  run_steps(client, program, 0, program.steps.size());
-  client.synchronise();
-  return client.state();
+namespace {
+
+void write_file(const std::string& path, const void* data, std::size_t bytes) {
+  std::ofstream(path, std::ios::binary)
+      .write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
 }
 
-SaveReport save_at(const Program& program, std::size_t at, SaveMode mode,
-                   const std::string& expected) {
-  const std::string where = program.name + " at step " + std::to_string(at) + " in mode " +
-                            executor::name_of(mode);
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+std::string image_in(const Folder& folder) { return folder.path() + "/image"; }
+
+void keep_cut(const SimClient& client, const Folder& folder) {
+  const std::vector<std::uint8_t> ring = client.ring_copy();
+  const std::vector<Place>& places = client.places();
+  write_file(folder.path() + "/ring", ring.data(), ring.size());
+  write_file(folder.path() + "/places", places.data(), places.size() * sizeof(Place));
+  fs::create_directory(image_in(folder));
+}
+
+std::unique_ptr<SimClient> bring_back(const Folder& folder) {
+  const std::string ring = read_file(folder.path() + "/ring");
+  const std::string kept = read_file(folder.path() + "/places");
+  std::vector<Place> places(kept.size() / sizeof(Place));
+  std::memcpy(places.data(), kept.data(), kept.size());
+  return std::make_unique<SimClient>(std::vector<std::uint8_t>(ring.begin(), ring.end()), places,
+                                     image_in(folder));
+}
+
+std::string undisturbed(const Program& program, std::uint64_t seed) {
   const Folder folder;
-  auto client = std::make_unique<SimClient>();
-  for (const Step& step : program.setup) step(*client);
-  run_steps(*client, program, 0, at);
-  const std::uint64_t cut = client->cut(mode == SaveMode::stop);
-  const std::vector<std::uint8_t> ring = client->ring_copy();
-  const SaveBegun begun = client->executor().save_begin(options_of(mode, folder.path()));
-  require(begun.cut == cut && begun.mode == mode, where + ": another cut or mode");
-  require(begun.gate_opened == (mode != SaveMode::stop), where + ": the gate");
-  require(begun.hold.driver_calls <= 200, where + ": too many calls under the hold");
-  // What the restored program knows are the places at the cut.
-  const std::vector<Place> places = client->places();
+  const std::string path = folder.path() + "/state";
+  const std::string problem = in_child(seed, [&] {
+    SimClient client;
+    for (const Step& step : program.setup) step(client);
+    run_steps(client, program, 0, program.steps.size());
+    client.synchronise();
+    const std::string state = client.state();
+    write_file(path, state.data(), state.size());
+  });
+  return problem.empty() ? read_file(path) : problem;
+}
+
+namespace {
+
+void save_and_go_on(const Program& program, std::size_t at, SaveMode mode, const Folder& folder,
+                    const std::string& expected, const Look& look) {
+  SimClient client;
+  for (const Step& step : program.setup) step(client);
+  run_steps(client, program, 0, at);
+  const std::uint64_t cut = client.cut(mode == SaveMode::stop);
+  keep_cut(client, folder);
+  const SaveBegun begun = client.executor().save_begin(options_of(mode, image_in(folder)));
+  require(begun.cut == cut && begun.mode == mode, "another cut or mode");
+  require(begun.gate_opened == (mode != SaveMode::stop), "the gate");
+  require(begun.hold.driver_calls <= 200, "too many calls under the hold");
   SaveReport report;
   if (mode == SaveMode::stop) {
-    report = client->executor().save_finish({});
-    client->open_gate();
-    run_steps(*client, program, at, program.steps.size());
+    report = client.executor().save_finish({});
+    client.open_gate();
+    run_steps(client, program, at, program.steps.size());
   } else {
-    run_steps(*client, program, at, program.steps.size());
-    report = client->executor().save_finish({});
+    run_steps(client, program, at, program.steps.size());
+    report = client.executor().save_finish({});
   }
-  require(report.aside.missed == 0 || mode == SaveMode::cow, where + ": a miss");
-  client->synchronise();
-  require(client->state() == expected, where + ": the program that went on ended otherwise");
-  require(client->executor().status().deferred_errors == 0, where + ": errors");
-  client.reset();
+  client.synchronise();
+  require(client.state() == expected, "the program that went on ended otherwise");
+  require(client.executor().status().deferred_errors == 0, "errors");
+  if (look) look(report);
+  if (report.aside.missed == 0) return;
   // What wrote through addresses in device memory was not foreseen, but noticed.
-  if (report.aside.missed != 0) {
-    require(program.writes_unseen, where + ": " + std::to_string(report.aside.missed) + " misses");
-    require(!report.suspects.empty(), where + ": a miss without a suspect");
-    return report;
-  }
-  SimClient restored(ring, places, folder.path());
-  run_steps(restored, program, at, program.steps.size());
-  restored.synchronise();
-  require(restored.state() == expected, where + ": the restored program ended otherwise");
-  return report;
+  require(program.writes_unseen && mode == SaveMode::cow,
+          std::to_string(report.aside.missed) + " chunks were missed");
+  require(!report.suspects.empty(), "a miss without a suspect");
+  write_file(folder.path() + "/missed", "", 0);
+}
+
+}  // namespace
+
+std::string save_at(const Program& program, std::size_t at, SaveMode mode, std::uint64_t seed,
+                    const std::string& expected, const Look& look) {
+  const std::string where = program.name + " at step " + std::to_string(at) + " in mode " +
+                            executor::name_of(mode) + ": ";
+  const Folder folder;
+  std::string problem = in_child(
+      seed, [&] { save_and_go_on(program, at, mode, folder, expected, look); });
+  if (!problem.empty()) return where + problem;
+  if (fs::exists(folder.path() + "/missed")) return {};
+  problem = in_child(seed, [&] {
+    const auto restored = bring_back(folder);
+    run_steps(*restored, program, at, program.steps.size());
+    restored->synchronise();
+    require(restored->state() == expected, "the restored program ended otherwise");
+  });
+  return problem.empty() ? problem : where + problem;
 }
 
 }  // namespace phos::test

@@ -30,33 +30,59 @@ const Bug kBugs[] = {
     {"HashBeforeDrain", Planted::hash_before_drain, SaveMode::cow},
 };
 
-// Both streams are busy at the cut; afterwards the program overwrites everything and frees.
+constexpr std::uint64_t kBytes = 5U << 20;
+
+void setup(SimClient& client) {
+  client.load_module(0, kKernels);
+  client.make_stream(1);
+  client.make_stream(2);
+  for (std::uint32_t place = 0; place < 4; ++place) {
+    client.allocate(place, kBytes);
+    client.set(place, 0, kBytes, static_cast<std::uint8_t>(0x10 + place), 1);
+  }
+  client.synchronise();
+}
+
+// Both streams are busy at the cut (step 1). Afterwards the program keeps what it had then, and
+// overwrites it.
 Program busy_program() {
-  Program program = streams_program();
-  program.steps = {
-      [](SimClient& client) {
-        client.set(0, 0, 5U << 20, 0x31, 1);
-        client.set(1, 0, 5U << 20, 0x32, 2);
-        client.set(2, 0, 5000, 0x33, 1);
-      },
-      [](SimClient& client) {
-        client.set(0, 0, 5U << 20, 0x41, 1);
-        client.set(1, 0, 5U << 20, 0x42, 2);
-        client.set(2, 0, 5000, 0x43, 1);
-      },
-      [](SimClient& client) { client.free(1); },
-      [](SimClient& client) {
-        client.synchronise();
-        client.allocate(3, 5U << 20);
-        client.set(3, 0, 5U << 20, 0x51, 2);
-      },
-  };
-  return program;
+  return {"busy",
+          {setup},
+          {
+              [](SimClient& client) {
+                client.set(0, 0, kBytes, 0x31, 1);
+                client.set(1, 0, kBytes, 0x32, 2);
+              },
+              [](SimClient& client) {
+                client.copy(2, 0, 0, 0, kBytes, 1);
+                client.copy(3, 0, 1, 0, kBytes, 2);
+                client.set(0, 0, kBytes, 0x41, 1);
+                client.set(1, 0, kBytes, 0x42, 2);
+              },
+          },
+          false};
+}
+
+// Nothing is under way at the cut (step 1); then memory goes that the copy still reads. It is not
+// the last of the window, and what comes instead does not fit there.
+Program freeing_program() {
+  return {"freeing",
+          {setup},
+          {
+              [](SimClient& client) { client.synchronise(); },
+              [](SimClient& client) {
+                client.free(1);
+                client.allocate(4, kBytes + (4U << 20));
+                client.set(4, 0, kBytes, 0x51, 2);
+              },
+          },
+          false};
 }
 
 // What is wrong with one save at step 1, while both streams work.
 std::string problem_of(const Bug& bug, Planted planted, std::uint64_t seed) {
-  const Program program = busy_program();
+  const bool freeing = bug.planted == Planted::unmap_early;
+  const Program program = freeing ? freeing_program() : busy_program();
   const std::string expected = undisturbed(program, seed);
   executor::plant(planted);
   const std::string problem = save_at(program, 1, bug.mode, seed, expected);

@@ -103,6 +103,8 @@ void save_and_go_on(const Program& program, std::size_t at, SaveMode mode, const
     run_steps(client, program, at, program.steps.size());
   } else {
     run_steps(client, program, at, program.steps.size());
+    // Whoever looks wants to know how it ends when the program was faster than the save.
+    if (look) client.synchronise();
     report = client.executor().save_finish({});
   }
   client.synchronise();

@@ -121,7 +121,9 @@ SimClient::SimClient(const std::vector<std::uint8_t>& ring_at_cut, std::vector<P
   producer_.open(header_, geometry_);
   replies_.open(header_, geometry_);
   start();
-  executor_->load(directory, 2, {});
+  executor::ReadOptions reading;
+  reading.lanes = 2;
+  executor_->load(directory, reading, {});
   require(executor_->attach_ring(header_, ring_bytes_), "attaching the restored ring");
   drain_ = std::thread([this] { executor_->run(0); });
   executor_->open_gate();

@@ -30,7 +30,9 @@ const Bug kBugs[] = {
     {"HashBeforeDrain", Planted::hash_before_drain, SaveMode::cow},
 };
 
-constexpr std::uint64_t kBytes = 5U << 20;
+constexpr std::uint64_t kBytes = 3U << 20;
+// Work before the cut that lasts longer than it takes to get there.
+constexpr std::uint8_t kRounds = 40;
 
 void setup(SimClient& client) {
   client.load_module(0, kKernels);
@@ -50,8 +52,10 @@ Program busy_program() {
           {setup},
           {
               [](SimClient& client) {
-                client.set(0, 0, kBytes, 0x31, 1);
-                client.set(1, 0, kBytes, 0x32, 2);
+                for (std::uint8_t round = 1; round <= kRounds; ++round) {
+                  client.set(0, 0, kBytes, round, 1);
+                  client.set(1, 0, kBytes, static_cast<std::uint8_t>(round + 0x60), 2);
+                }
               },
               [](SimClient& client) {
                 client.copy(2, 0, 0, 0, kBytes, 1);

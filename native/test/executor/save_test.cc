@@ -83,7 +83,7 @@ TEST(Save, KernelAndProcessorHashAlike) {
 
 TEST(ChangeHash, SeesEveryWordAndItsPlace) {
   const ChangeKey key = change_key_of(7);
-  std::vector<std::uint64_t> words(4096, 5);
+  std::vector<std::uint64_t> words(4096, 0x0505'0505'0505'0505);
   words[9] = 6;
   const auto hash = [&] { return change_hash_of(words.data(), words.size() * 8, key); };
   const ChangeHash before = hash();
@@ -99,7 +99,7 @@ TEST(ChangeHash, SeesEveryWordAndItsPlace) {
   words[100] ^= std::uint64_t{1} << 63;
   words[3000] ^= std::uint64_t{1} << 63;
   EXPECT_NE(hash(), before);
-  EXPECT_NE(change_hash_of(words.data(), 100, key), change_hash_of(words.data(), 99, key));
+  EXPECT_NE(change_hash_of(words.data(), 100, key), change_hash_of(words.data(), 97, key));
   EXPECT_NE(change_hash_of(words.data(), 100, key),
             change_hash_of(words.data(), 100, change_key_of(8)));
 }

@@ -14,7 +14,7 @@ using executor::SaveMode;
 class EveryBoundary : public testing::TestWithParam<SaveMode> {};
 
 TEST_P(EveryBoundary, ComesBackTheSame) {
-  for (const std::uint64_t seed : {0, 1, 2, 3}) {
+  for (const std::uint64_t seed : {0, 1}) {
     for (const Program& program : all_programs()) {
       const std::string expected = undisturbed(program, seed);
       for (std::size_t at = 0; at <= program.steps.size(); ++at) {

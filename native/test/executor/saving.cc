@@ -20,6 +20,7 @@ Folder::Folder() {
   std::string name = fs::exists("/dev/shm") ? "/dev/shm/phos-save-XXXXXX" : "/tmp/phos-save-XXXXXX";
   require(::mkdtemp(name.data()) != nullptr, "a folder");
   path_ = name;
+  fs::create_directory(path_ + "/image");
 }
 
 Folder::~Folder() {
@@ -53,11 +54,13 @@ std::string read_file(const std::string& path) {
 std::string image_in(const Folder& folder) { return folder.path() + "/image"; }
 
 void keep_cut(const SimClient& client, const Folder& folder) {
-  const std::vector<std::uint8_t> ring = client.ring_copy();
-  const std::vector<Place>& places = client.places();
+  keep_cut(client.ring_copy(), client.places(), folder);
+}
+
+void keep_cut(const std::vector<std::uint8_t>& ring, const std::vector<Place>& places,
+              const Folder& folder) {
   write_file(folder.path() + "/ring", ring.data(), ring.size());
   write_file(folder.path() + "/places", places.data(), places.size() * sizeof(Place));
-  fs::create_directory(image_in(folder));
 }
 
 std::unique_ptr<SimClient> bring_back(const Folder& folder) {
@@ -91,8 +94,11 @@ void save_and_go_on(const Program& program, std::size_t at, SaveMode mode, const
   for (const Step& step : program.setup) step(client);
   run_steps(client, program, 0, at);
   const std::uint64_t cut = client.cut(mode == SaveMode::stop);
-  keep_cut(client, folder);
+  // Files are written when the save has begun: the device should still be busy then.
+  const std::vector<std::uint8_t> ring = client.ring_copy();
+  const std::vector<Place> places = client.places();
   const SaveBegun begun = client.executor().save_begin(options_of(mode, image_in(folder)));
+  keep_cut(ring, places, folder);
   require(begun.cut == cut && begun.mode == mode, "another cut or mode");
   require(begun.gate_opened == (mode != SaveMode::stop), "the gate");
   require(begun.hold.driver_calls <= 200, "too many calls under the hold");

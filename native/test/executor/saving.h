@@ -30,6 +30,8 @@ std::string undisturbed(const Program& program, std::uint64_t seed);
 // What the saving process leaves for the restoring one: the ring and the places at the cut, in
 // files beside the image. A restore needs a process of its own: sim places variables once only.
 void keep_cut(const SimClient& client, const Folder& folder);
+void keep_cut(const std::vector<std::uint8_t>& ring, const std::vector<Place>& places,
+              const Folder& folder);
 std::unique_ptr<SimClient> bring_back(const Folder& folder);
 std::string image_in(const Folder& folder);
 

@@ -280,6 +280,15 @@ void SimClient::order(std::uint32_t event, std::uint32_t from, std::uint32_t to)
   post(wait);
 }
 
+void SimClient::await_word(std::uint32_t place, std::uint64_t offset, std::uint32_t stream) {
+  codec::Req_cuStreamWaitValue32 request{};
+  request.stream = stream_wire(stream);
+  request.addr = at(place) + offset;
+  request.value = 1;
+  request.flags = CU_STREAM_WAIT_VALUE_EQ;
+  post(request);
+}
+
 void SimClient::begin_capture(std::uint32_t graph, std::uint32_t stream) {
   codec::Req_phos_begin_capture request{};
   request.graph = wire(HandleType::graph, graph);

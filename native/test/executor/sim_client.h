@@ -75,6 +75,8 @@ class SimClient {
               LaunchShape shape, std::uint32_t stream);
   // Work that `to` gets later waits for what `from` has now.
   void order(std::uint32_t event, std::uint32_t from, std::uint32_t to);
+  // The stream waits until the word of 32 bits there is 1.
+  void await_word(std::uint32_t place, std::uint64_t offset, std::uint32_t stream);
   void begin_capture(std::uint32_t graph, std::uint32_t stream);
   void end_capture(std::uint32_t stream);
   void instantiate(std::uint32_t exec, std::uint32_t graph);

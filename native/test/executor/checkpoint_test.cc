@@ -4,6 +4,8 @@
 // scheduler chooses.
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "saving.h"
 
 namespace phos::test {
@@ -11,22 +13,28 @@ namespace {
 
 using executor::SaveMode;
 
-class EveryBoundary : public testing::TestWithParam<SaveMode> {};
+using Case = std::tuple<SaveMode, Program>;
 
+class EveryBoundary : public testing::TestWithParam<Case> {};
+
+// Seeds take turns along the program: 0 is sim's fast setting.
 TEST_P(EveryBoundary, ComesBackTheSame) {
-  for (const std::uint64_t seed : {0, 1}) {
-    for (const Program& program : all_programs()) {
-      const std::string expected = undisturbed(program, seed);
-      for (std::size_t at = 0; at <= program.steps.size(); ++at) {
-        EXPECT_EQ(save_at(program, at, GetParam(), seed, expected), "") << "seed " << seed;
-      }
-    }
+  const auto& [mode, program] = GetParam();
+  const std::string expected = undisturbed(program, 0);
+  for (std::size_t at = 0; at <= program.steps.size(); ++at) {
+    const std::uint64_t seed = at % 3;
+    EXPECT_EQ(save_at(program, at, mode, seed, expected), "") << "seed " << seed;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Modes, EveryBoundary,
-                         testing::Values(SaveMode::stop, SaveMode::snapshot, SaveMode::cow),
-                         [](const auto& one) { return std::string(name_of(one.param)); });
+INSTANTIATE_TEST_SUITE_P(
+    Programs, EveryBoundary,
+    testing::Combine(testing::Values(SaveMode::stop, SaveMode::snapshot, SaveMode::cow),
+                     testing::ValuesIn(all_programs())),
+    [](const auto& one) {
+      return std::string(executor::name_of(std::get<0>(one.param))) + "_" +
+             std::get<1>(one.param).name;
+    });
 
 }  // namespace
 }  // namespace phos::test

@@ -283,9 +283,6 @@ misroute('A late executor is not sent away', attach, (message, to) =>
 misroute('The end of a client is kept from its executor', attach, (message, to) =>
   message.type === 'client.gone' ? to.filter((one) => one.to !== 'executor') : to,
 );
-misroute('The end of a client is kept from its job', ['restore', ...dumps], (message, to) =>
-  message.type === 'job.broken' ? [] : to,
-);
 misroute('The end of an executor is kept from its client', attach, (message, to) =>
   message.type === 'executor.lost' ? [] : to,
 );

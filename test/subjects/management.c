@@ -38,7 +38,7 @@ static void expect(int good, const char *what, long value) {
 
 /* Every function asked here takes at most three words. */
 static int ask(const char *name, void *a, void *b, void *c) {
-  any_function function = (any_function)dlsym(library, name);
+  any_function function = __extension__(any_function) dlsym(library, name);
   if (function == NULL) fail(name, 13);
   return function(a, b, c);
 }

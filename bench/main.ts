@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `npm run bench -- SCENARIO [--json] [--smoke] [--runs N] [--save]`: progress on stderr, the
+// `npm run bench -- SCENARIO [--json] [--runs N] [--smoke | --save]`: progress on stderr, the
 // figures on stdout. --save keeps them in bench/results and writes docs/performance.md anew.
 // `npm run bench -- gpu [--runs N]` measures on a GPU and keeps the result always; `--check`
 // measures nothing, and tells which rows of the newest result miss their goal.
@@ -15,7 +15,7 @@ import { type RemotingFigures, remoting } from './scenarios/remoting.ts';
 
 const usage =
   'usage: npm run bench -- remoting|gpu|image|report ' +
-  '[--json] [--smoke] [--runs N] [--save] [--check]';
+  '[--json] [--runs N] [--smoke | --save] [--check]';
 
 function say(text: string): void {
   process.stderr.write(`bench: ${text}\n`);
@@ -29,6 +29,11 @@ function table(figures: RemotingFigures): string {
     ],
     ['synchronous call, 99 %', `${figures.sync_p99_ns} ns (direct ${figures.direct.sync_p99_ns})`],
     ['asynchronous calls', `${(figures.async_calls_per_s / 1e6).toFixed(2)} million a second`],
+    [
+      'issue of a launch',
+      `${figures.launch_issue_ns.toFixed(0)} ns ` +
+        `(direct ${figures.direct.launch_issue_ns.toFixed(0)})`,
+    ],
     ['local call', `${figures.local_call_ns.toFixed(1)} ns`],
     [
       'example, phos by direct',
@@ -86,10 +91,12 @@ async function main(): Promise<number> {
     process.stdout.write(values.json ? `${JSON.stringify(kept)}\n` : imageTable(found));
     return 0;
   }
-  if (scenario !== 'remoting' || !Number.isInteger(runs) || runs < 1) {
+  const wrong = values.smoke && values.save;
+  if (wrong || scenario !== 'remoting' || !Number.isInteger(runs) || runs < 1) {
     process.stderr.write(`${usage}\n`);
     return 2;
   }
+  if (values.smoke) say('a smoke test: it shows that all of it works; its figures are noise');
   const figures = await remoting({ runs, smoke: values.smoke, say });
   const result: Result = {
     scenario,

@@ -61,10 +61,12 @@ function section(result: Result): string[] {
     `| synchronous call, 99th percentile | ${result.sync_p99_ns} ns | ${direct.sync_p99_ns} ns | |`,
     `| asynchronous calls (cuEventRecord) | ${millions(result.async_calls_per_s)} | ` +
       `${millions(direct.async_calls_per_s)} | 5 million/s |`,
+    `| issue of a launch (cuLaunchKernel, empty kernel, 4 parameters) | ` +
+      `${result.launch_issue_ns.toFixed(0)} ns | ${direct.launch_issue_ns.toFixed(0)} ns | |`,
     `| local call (cuCtxGetCurrent) | ${result.local_call_ns.toFixed(1)} ns | ` +
       `${direct.local_call_ns.toFixed(1)} ns | under 20 ns |`,
-    `| example, first to last step | ${result.program_phos_s.toFixed(2)} s | ` +
-      `${result.program_direct_s.toFixed(2)} s | |`,
+    `| example, ${result.program_steps} steps, first to last | ` +
+      `${result.program_phos_s.toFixed(2)} s | ${result.program_direct_s.toFixed(2)} s | |`,
     `| example, ratio (median and spread of pairs) | ${ratio} | 1 | at most 1.05 |`,
     `| example, until its first step | ${result.startup_phos_ms.toFixed(0)} ms | ` +
       `${result.startup_direct_ms.toFixed(0)} ms | |`,

@@ -2,6 +2,8 @@
 /* What calls of the driver API cost, seen by a program that knows nothing of phos:
  *   sync   cuStreamQuery on an idle stream: a question that only the device side can answer
  *   async  cuEventRecord on one stream, the final synchronise included
+ *   launch cuLaunchKernel of an empty kernel with four parameters: the call alone, in bursts that
+ *          leave the queue far from full, each burst waited for outside of the time
  *   local  cuCtxGetCurrent: answered inside the process
  * Prints one JSON object on stdout. */
 #define PHOS_CUDA_SOURCE_NAMES
@@ -13,8 +15,16 @@
 #include <time.h>
 
 typedef struct {
-  unsigned long sync_calls, async_calls, local_calls;
+  unsigned long sync_calls, async_calls, launches, local_calls;
+  unsigned long settle_ms; /* what the start of the program set off elsewhere has come to rest */
 } counts;
+
+enum { burst = 200 };
+
+static const char empty_kernel[] =
+    ".version 8.0\n.target sm_80\n.address_size 64\n"
+    ".visible .entry nothing(.param .u64 a, .param .u64 b, .param .u32 n, .param .f32 x)\n"
+    "{\n  ret;\n}\n";
 
 static void check(CUresult result, const char *what) {
   const char *name = NULL;
@@ -68,6 +78,32 @@ static void measure_async(CUstream stream, unsigned long calls) {
   CHECK(cuEventDestroy(event));
 }
 
+static void measure_launch(CUstream stream, unsigned long launches) {
+  const unsigned long bursts = (launches + burst - 1) / burst;
+  uint32_t *samples = malloc(bursts * sizeof *samples);
+  CUmodule module;
+  CUfunction function;
+  uint64_t a = 1, b = 2;
+  uint32_t n = 3;
+  float x = 4;
+  void *arguments[] = {&a, &b, &n, &x};
+  if (samples == NULL) exit(1);
+  CHECK(cuModuleLoadData(&module, empty_kernel));
+  CHECK(cuModuleGetFunction(&function, module, "nothing"));
+  for (unsigned long i = 0; i < bursts; ++i) {
+    const uint64_t start = now_ns();
+    for (int k = 0; k < burst; ++k) {
+      CHECK(cuLaunchKernel(function, 1, 1, 1, 32, 1, 1, 0, stream, arguments, NULL));
+    }
+    samples[i] = (uint32_t)(now_ns() - start);
+    CHECK(cuStreamSynchronize(stream));
+  }
+  qsort(samples, bursts, sizeof *samples, ascending);
+  printf("\"launch_issue_ns\":%.1f,", (double)samples[bursts / 2] / burst);
+  CHECK(cuModuleUnload(module));
+  free(samples);
+}
+
 static void measure_local(CUcontext expected, unsigned long calls) {
   CUcontext context = NULL;
   const uint64_t start = now_ns();
@@ -78,11 +114,13 @@ static void measure_local(CUcontext expected, unsigned long calls) {
 }
 
 static counts parse(int argc, char **argv) {
-  counts c = {200000, 10000000, 50000000};
+  counts c = {200000, 10000000, 200000, 50000000, 0};
   for (int i = 1; i + 1 < argc; i += 2) {
     const unsigned long value = strtoul(argv[i + 1], NULL, 10);
     if (strcmp(argv[i], "--sync") == 0 && value >= 100) c.sync_calls = value;
     if (strcmp(argv[i], "--async") == 0 && value >= 100) c.async_calls = value;
+    if (strcmp(argv[i], "--launch") == 0 && value >= 100) c.launches = value;
+    if (strcmp(argv[i], "--settle-ms") == 0) c.settle_ms = value;
     if (strcmp(argv[i], "--local") == 0 && value >= 100) c.local_calls = value;
   }
   return c;
@@ -100,8 +138,12 @@ int main(int argc, char **argv) {
   CHECK(cuCtxSetCurrent(context));
   CHECK(cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING));
   printf("{\"startup_ms\":%.3f,", (double)(now_ns() - start) * 1e-6);
+  const struct timespec settle = {(time_t)(c.settle_ms / 1000),
+                                  (long)(c.settle_ms % 1000) * 1000000};
+  nanosleep(&settle, NULL);
   measure_sync(stream, c.sync_calls);
   measure_async(stream, c.async_calls);
+  measure_launch(stream, c.launches);
   measure_local(context, c.local_calls);
   printf("}\n");
   CHECK(cuStreamDestroy(stream));

@@ -18,6 +18,8 @@ interface CallCosts {
   readonly sync_p50_ns: number;
   readonly sync_p99_ns: number;
   readonly async_calls_per_s: number;
+  /** One launch, seen by the program while the queue has room. */
+  readonly launch_issue_ns: number;
   readonly local_call_ns: number;
 }
 
@@ -39,7 +41,11 @@ export interface RemotingFigures extends Omit<CallCosts, 'startup_ms'> {
   readonly direct: Omit<CallCosts, 'startup_ms'>;
   readonly sync_ratio: number;
   readonly async_ratio: number;
+  /** Steps of the example, chosen so that they take at least 2 s. */
+  readonly program_steps: number;
   readonly runs: number;
+  /** True: the counts were so small that the figures are noise. They show that it works. */
+  readonly smoke: boolean;
   readonly samples: {
     readonly phos: readonly CallCosts[];
     readonly direct: readonly CallCosts[];
@@ -52,18 +58,36 @@ type Runner = (command: readonly string[]) => Promise<{ stdout: string; stderr: 
 
 const timeoutMs = 300_000;
 
+/** The program's steps take at least this long: the ratio of shorter times is noise. */
+const leastProgramS = 2;
+const usualSteps = 200;
+
+/**
+ * A start under phos is followed by the start of the next warm executor, which has a core to
+ * itself for a while; what a call costs is measured after that.
+ */
+const settleMs = 2000;
+
 async function callCosts(run: Runner, smoke: boolean): Promise<CallCosts> {
-  const counts = smoke ? ['--sync', '2000', '--async', '100000', '--local', '100000'] : [];
+  const counts = smoke
+    ? ['--sync', '2000', '--async', '100000', '--launch', '2000', '--local', '100000']
+    : ['--settle-ms', String(settleMs)];
   const { stdout } = await run([join(buildDir, 'bench/call_costs'), ...counts]);
   return JSON.parse(stdout) as CallCosts;
 }
 
-async function steps(run: Runner, smoke: boolean): Promise<StepsTimes> {
-  const size = smoke ? ['--steps', '5', '--mib', '4'] : [];
+async function steps(run: Runner, count: number, smoke: boolean): Promise<StepsTimes> {
+  const size = ['--steps', String(count), ...(smoke ? ['--mib', '4'] : [])];
   const { stdout, stderr } = await run([join(buildDir, 'examples/steps/steps'), ...size]);
   const times = /times: startup ([\d.]+) s, steps ([\d.]+) s/.exec(stderr);
   if (times === null) throw new Error(`the example told no times:\n${stderr.slice(-2000)}`);
   return { startup_s: Number(times[1]), steps_s: Number(times[2]), digest: stdout.trim() };
+}
+
+/** How many steps take a quarter longer than the least time on this machine. */
+export function stepsFor(measuredSteps: number, measuredS: number): number {
+  const wanted = Math.ceil((measuredSteps * leastProgramS * 1.25) / measuredS);
+  return Math.max(measuredSteps, wanted);
 }
 
 function directRunner(): Runner {
@@ -89,6 +113,7 @@ function medians(samples: readonly CallCosts[]): Omit<CallCosts, 'startup_ms'> {
     sync_p50_ns: of((costs) => costs.sync_p50_ns),
     sync_p99_ns: of((costs) => costs.sync_p99_ns),
     async_calls_per_s: Math.round(of((costs) => costs.async_calls_per_s)),
+    launch_issue_ns: of((costs) => costs.launch_issue_ns),
     local_call_ns: of((costs) => costs.local_call_ns),
   };
 }
@@ -104,12 +129,16 @@ interface Samples {
   readonly phos: CallCosts[];
   readonly direct: CallCosts[];
   readonly programs: (readonly [StepsTimes, StepsTimes])[];
+  readonly steps: number;
 }
 
 async function measure(phos: PrivatePhos, options: RemotingOptions): Promise<Samples> {
-  const samples: Samples = { phos: [], direct: [], programs: [] };
   const under = phosRunner(phos);
   const bare = directRunner();
+  const count = options.smoke
+    ? 5
+    : stepsFor(usualSteps, (await steps(bare, usualSteps, false)).steps_s);
+  const samples: Samples = { phos: [], direct: [], programs: [], steps: count };
   for (let run = 1; run <= options.runs; run += 1) {
     options.say(`run ${run} of ${options.runs}`);
     // Who goes first alternates, so that neither always finds the warmer machine.
@@ -117,7 +146,10 @@ async function measure(phos: PrivatePhos, options: RemotingOptions): Promise<Sam
     const first = phosFirst ? under : bare;
     const second = phosFirst ? bare : under;
     const costs = [await callCosts(first, options.smoke), await callCosts(second, options.smoke)];
-    const times = [await steps(first, options.smoke), await steps(second, options.smoke)];
+    const times = [
+      await steps(first, count, options.smoke),
+      await steps(second, count, options.smoke),
+    ];
     if (!phosFirst) {
       costs.reverse();
       times.reverse();
@@ -136,13 +168,16 @@ export async function remoting(options: RemotingOptions): Promise<RemotingFigure
     await phos.must(['start']);
     const samples = await measure(phos, options);
     requireSameDigest(samples.programs);
-    return summarise(samples);
+    return summarise(samples, options.smoke);
   } finally {
     await phos.close();
   }
 }
 
-function summarise({ phos, direct, programs }: Samples): RemotingFigures {
+function summarise(
+  { phos, direct, programs, steps: count }: Samples,
+  smoke: boolean,
+): RemotingFigures {
   const under = medians(phos);
   const bare = medians(direct);
   const phosTimes = programs.map(([times]) => times);
@@ -159,7 +194,9 @@ function summarise({ phos, direct, programs }: Samples): RemotingFigures {
     direct: bare,
     sync_ratio: round(under.sync_p50_ns / bare.sync_p50_ns),
     async_ratio: round(bare.async_calls_per_s / under.async_calls_per_s),
+    program_steps: count,
     runs: programs.length,
+    smoke,
     samples: {
       phos,
       direct,

@@ -37,13 +37,13 @@ CUresult invalid(HandleType type) noexcept {
   return type == HandleType::context ? CUDA_ERROR_INVALID_CONTEXT : CUDA_ERROR_INVALID_HANDLE;
 }
 
+}  // namespace
+
 CUresult begin_status(std::uint32_t status, CallId call) noexcept {
   if (status != ring::kRecordTooBig) return static_cast<CUresult>(status);
   log("%s: the arguments do not fit a record of the ring", call_name(call));
   return CUDA_ERROR_NOT_SUPPORTED;
 }
-
-}  // namespace
 
 CUresult require_context_slowly() noexcept {
   if (!is_ready()) return CUDA_ERROR_NOT_INITIALIZED;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <span>
 
 #include "client/contexts.h"
@@ -53,13 +54,35 @@ CUresult retire_handle(HandleType type, std::uint64_t handle, std::uint64_t* wir
 // Sends a command that nobody waits for. Returns the poison of a dead executor or context.
 CUresult send_async(CallId call, const void* fixed, std::size_t fixed_bytes,
                     std::span<const Blob> blobs) noexcept;
+// What a call answers where the ring took no record: the poison, or that the record is too big.
+CUresult begin_status(std::uint32_t status, CallId call) noexcept;
+
+// A command that nobody waits for, of a request alone: in place, since most commands by number are
+// of this kind.
+template <class Req>
+CUresult post(CallId call, const Req& request) noexcept {
+  if (!has_ring()) return CUDA_ERROR_NOT_INITIALIZED;
+  ring::RecordFields fields;
+  fields.op = static_cast<std::uint16_t>(call);
+  std::uint8_t* payload = nullptr;
+  const std::uint32_t status = g_process.producer.begin(fields, sizeof(Req), &payload);
+  if (__builtin_expect(status != 0, 0)) return begin_status(status, call);
+  std::memcpy(payload, &request, sizeof(Req));
+  g_process.producer.commit();
+  return CUDA_SUCCESS;
+}
+
 // Sends a command and waits for its reply, which is copied to `reply` and `out`.
 CUresult send_sync(CallId call, const void* fixed, std::size_t fixed_bytes,
                    std::span<const Blob> blobs, void* reply, std::size_t reply_bytes,
                    std::span<OutBlob> out) noexcept;
 
 template <class Req>
-CUresult call_async(CallId call, const Req& request, std::span<const Blob> in = {}) noexcept {
+CUresult call_async(CallId call, const Req& request) noexcept {
+  return post(call, request);
+}
+template <class Req>
+CUresult call_async(CallId call, const Req& request, std::span<const Blob> in) noexcept {
   return send_async(call, &request, sizeof(Req), in);
 }
 template <class Req, class Rep>
@@ -73,7 +96,11 @@ CUresult ask(const Req& request, Rep* reply) noexcept {
   return send_sync(Req::kCall, &request, sizeof(Req), {}, reply, sizeof(Rep), {});
 }
 template <class Req>
-CUresult tell(const Req& request, std::span<const Blob> in = {}) noexcept {
+CUresult tell(const Req& request) noexcept {
+  return post(Req::kCall, request);
+}
+template <class Req>
+CUresult tell(const Req& request, std::span<const Blob> in) noexcept {
   return send_async(Req::kCall, &request, sizeof(Req), in);
 }
 

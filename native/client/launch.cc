@@ -113,6 +113,17 @@ CUresult check_cooperative(const Launch& launch, FunctionInfo& info, CUdevice de
   return blocks > most ? CUDA_ERROR_COOPERATIVE_LAUNCH_TOO_LARGE : CUDA_SUCCESS;
 }
 
+// Most parameters are a pointer or a number, for which a call of memcpy costs more than the copy.
+void copy_parameter(std::uint8_t* to, const void* from, std::uint32_t bytes) noexcept {
+  if (bytes == 8) {
+    memcpy(to, from, 8);
+  } else if (bytes == 4) {
+    memcpy(to, from, 4);
+  } else {
+    memcpy(to, from, bytes);
+  }
+}
+
 // Packs the parameters in the kernel's layout. `block` has room for them; *data is it,
 // or the program's own buffer where it packed them itself.
 CUresult pack_parameters(const Launch& launch, const FunctionInfo& info, std::uint8_t* block,
@@ -147,7 +158,7 @@ CUresult pack_parameters(const Launch& launch, const FunctionInfo& info, std::ui
     const Parameter& parameter = info.parameters[i];
     if (launch.parameters[i] == nullptr) return CUDA_ERROR_INVALID_VALUE;
     if (parameter.offset > end) memset(block + end, 0, parameter.offset - end);
-    memcpy(block + parameter.offset, launch.parameters[i], parameter.bytes);
+    copy_parameter(block + parameter.offset, launch.parameters[i], parameter.bytes);
     end = parameter.offset + parameter.bytes;
   }
   return CUDA_SUCCESS;

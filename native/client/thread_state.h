@@ -24,7 +24,7 @@ struct ThreadState {
   std::vector<ThreadStream> default_streams;  // what CU_STREAM_PER_THREAD is, for each context
 };
 
-extern thread_local ThreadState* t_state __attribute__((tls_model("initial-exec")));
+extern constinit thread_local ThreadState* t_state __attribute__((tls_model("initial-exec")));
 
 // Makes the calling thread's state. It is given back when the thread ends.
 ThreadState& make_thread_state() noexcept;

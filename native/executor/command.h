@@ -52,7 +52,10 @@ class Reply {
       : session_(session), header_(header) {}
 
   // `bytes` at `data` go to the client's reply slot; at most kReplyInlineBytes.
-  void finish(CUresult status, const void* data = nullptr, std::size_t bytes = 0) noexcept;
+  void finish(CUresult status, const void* data = nullptr, std::size_t bytes = 0) noexcept {
+    settled_ = true;
+    if (is_sync() || status != CUDA_SUCCESS) send(status, data, bytes);
+  }
 
   const RecordHeader& header() const noexcept { return header_; }
   bool is_sync() const noexcept { return (header_.flags & kRecordSync) != 0; }
@@ -62,6 +65,8 @@ class Reply {
   void postpone() noexcept { settled_ = true; }
 
  private:
+  void send(CUresult status, const void* data, std::size_t bytes) noexcept;
+
   Session* session_;
   RecordHeader header_;
   bool settled_ = false;

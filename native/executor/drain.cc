@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "executor/drain.h"
 
+#include <array>
 #include <cstring>
 
 #include "executor/helpers.h"
@@ -17,6 +18,48 @@ namespace {
 constexpr std::uint32_t kBatch = 64;
 constexpr std::uint64_t kSpinForWaitsNs = 20'000;
 constexpr std::uint64_t kRestNs = 200'000;  // between looks at what only the drain can finish
+// Looks at the ring before the lock is given back: about 2 us, in which a program that makes one
+// synchronous call after another has made the next.
+constexpr std::uint32_t kLingerLooks = 128;
+// A call that follows a reply comes before this look; until then the tail, which shares a cache
+// line with words that the client reads, is left alone.
+constexpr std::uint32_t kPublishLook = 32;
+
+// What the drain asks of every command's call, in one place.
+struct CallFacts {
+  Handler handler = nullptr;
+  bool may_block = false;
+  bool destroys = false;
+};
+
+constexpr std::size_t kCallIds = 0x800;
+
+const CallFacts& facts_of(CallId call) noexcept {
+  static const std::array<CallFacts, kCallIds> table = [] {
+    std::array<CallFacts, kCallIds> all{};
+    for (std::size_t id = 0; id < all.size(); ++id) {
+      const auto call_id = static_cast<CallId>(id);
+      if (!is_call(static_cast<std::uint16_t>(id))) continue;
+      all[id] = {handler_for(call_id), call_class(call_id) == CallClass::may_block,
+                 call_semantics(call_id) == CallSemantics::destroy};
+    }
+    return all;
+  }();
+  const auto index = static_cast<std::size_t>(call);
+  return table[index < kCallIds ? index : 0];
+}
+
+// Copies a payload, which is whole units of kRecordAlign: mostly one or two, for which a call of
+// memcpy costs more than the copy.
+void copy_payload(OwnedCommand::Word* to, const std::uint8_t* from, std::size_t bytes) noexcept {
+  if (bytes > 8 * kRecordAlign) {
+    std::memcpy(to, from, bytes);
+    return;
+  }
+  for (std::size_t at = 0; at < bytes; at += kRecordAlign) {
+    std::memcpy(to++, from + at, kRecordAlign);
+  }
+}
 
 }  // namespace
 
@@ -96,7 +139,7 @@ DrainResult Drain::run(std::uint32_t slice_ms) {
       result.end = DrainEnd::superseded;
       break;
     }
-    if (batch()) {
+    if (batch(epoch)) {
       quiet_since = 0;
       continue;
     }
@@ -128,9 +171,15 @@ void Drain::idle(std::uint64_t timeout_ns) {
     can_wait_on_ring = open_ && consumer_.position() < limit_;
     RingHeader* header = header_.load(std::memory_order_relaxed);
     if (header != nullptr) {
-      header->busy.store(session_.waits().open() != 0 ? 1 : 0, std::memory_order_relaxed);
+      // Only changes are written: the client reads these lines at every call.
+      const std::uint32_t busy = session_.waits().open() != 0 ? 1 : 0;
+      if (header->busy.load(std::memory_order_relaxed) != busy) {
+        header->busy.store(busy, std::memory_order_relaxed);
+      }
       if (open_) consumer_.publish_tail();
-      header->stop.store(0, std::memory_order_seq_cst);
+      if (header->stop.load(std::memory_order_seq_cst) != 0) {
+        header->stop.store(0, std::memory_order_seq_cst);
+      }
     }
   }
   if (must_look) timeout_ns = std::min(timeout_ns, kRestNs);
@@ -148,37 +197,76 @@ void Drain::rest(std::uint64_t timeout_ns) {
   ring::futex_wait(wake_, seen, timeout_ns, ring::Scope::process);
 }
 
-bool Drain::batch() {
+// Something besides the ring wants the drain thread, or its lock.
+bool Drain::is_called_off(std::uint32_t epoch) const noexcept {
+  return session_.is_wanted() || stop_.load(std::memory_order_relaxed) ||
+         finished_.load(std::memory_order_relaxed) ||
+         has_incoming_.load(std::memory_order_relaxed) ||
+         run_epoch_.load(std::memory_order_relaxed) != epoch;
+}
+
+// Runs what the ring holds, with one taking of the lock for as long as commands keep coming and
+// nobody else wants it. False when there was nothing to do.
+bool Drain::batch(std::uint32_t epoch) {
   const DrainLock lock(session_);
   if (has_incoming_.load(std::memory_order_acquire)) adopt_ring();
-  if (session_.waits().open() != 0) session_.waits().poll();
-  if (!parking_.empty()) {
-    parking_.release([this](const Command& command, const OrderPlace& place) {
-      execute(command, place);
-    });
+  bool worked = false;
+  for (;;) {
+    if (session_.waits().open() != 0) session_.waits().poll();
+    if (!parking_.empty()) {
+      parking_.release([this](const Command& command, const OrderPlace& place) {
+        execute(command, place);
+      });
+    }
+    if (!open_) return false;
+    const std::uint32_t taken = consume();
+    if (!open_) return false;
+    worked = worked || taken != 0;
+    if (consumer_.unpublished() >= 256) consumer_.publish_tail();
+    // With waits or parked commands there is more to look at than the ring: run() goes on.
+    if (is_called_off(epoch) || session_.waits().open() != 0 || !parking_.empty()) break;
+    if (taken < kBatch && !linger(epoch)) break;
   }
-  if (!open_) return false;
+  consumer_.publish_tail();
+  return worked;
+}
+
+// True when the ring has more.
+bool Drain::linger(std::uint32_t epoch) {
+  if (consumer_.position() >= limit_) return false;
+  for (std::uint32_t look = 0; look < kLingerLooks; ++look) {
+    if (consumer_.has_more()) return true;
+    if (is_called_off(epoch)) return false;
+    if (look == kPublishLook) consumer_.publish_tail();
+    ring::cpu_relax();
+  }
+  return false;
+}
+
+// Takes up to kBatch commands. The ring is closed where the client broke the protocol.
+std::uint32_t Drain::consume() {
   std::uint32_t taken = 0;
   while (taken < kBatch && !parking_.full()) {
     ring::Record record;
     const ring::Next next = consumer_.next(&record, limit_);
     if (next == ring::Next::corrupt) {
       corrupt(ring::describe(consumer_.fault()));
-      return false;
+      return taken;
     }
     if (next != ring::Next::record) break;
     ++taken;
     take(record);
     if (session_.broken()) {
       open_ = false;
-      return false;
+      return taken;
     }
   }
-  if (taken == 0) return false;
-  commands_.fetch_add(taken, std::memory_order_relaxed);
-  header_.load(std::memory_order_relaxed)->commands.fetch_add(taken, std::memory_order_relaxed);
-  if (consumer_.unpublished() >= 256 || taken < kBatch) consumer_.publish_tail();
-  return true;
+  if (taken == 0) return 0;
+  // This thread alone writes the counters.
+  commands_.store(commands_.load(std::memory_order_relaxed) + taken, std::memory_order_relaxed);
+  std::atomic<std::uint64_t>& shown = header_.load(std::memory_order_relaxed)->commands;
+  shown.store(shown.load(std::memory_order_relaxed) + taken, std::memory_order_relaxed);
+  return taken;
 }
 
 void Drain::corrupt(const char* what) {
@@ -191,12 +279,12 @@ void Drain::take(const ring::Record& record) {
   const std::size_t words = (bytes + kRecordAlign - 1) / kRecordAlign;
   if (scratch_.size() < words) scratch_.resize(words);
   // One copy: the client may write into the ring at any time.
-  if (bytes != 0) std::memcpy(scratch_.data(), record.payload.data(), bytes);
+  copy_payload(scratch_.data(), record.payload.data(), bytes);
   const Command command(record.header,
                         {reinterpret_cast<const std::uint8_t*>(scratch_.data()), bytes});
   const OrderPlace place = order_of(command);
-  const bool may_hold = !parking_.empty() || place.counts || session_.save_job() != nullptr;
-  const bool held = may_hold && parking_.must_park(command, place);
+  const bool held = session_.save_job() == nullptr ? parking_.must_wait(place)
+                                                   : parking_.must_park(command, place);
   if (!held) {
     execute(command, place);
   } else if (!answer_query(command, place)) {
@@ -236,7 +324,7 @@ bool Drain::answer_query(const Command& command, const OrderPlace& place) {
 
 void Drain::park(const Command& command, const OrderPlace& place) {
   if (!place.after_everything || !command.is_sync() ||
-      call_semantics(command.call()) != CallSemantics::destroy) {
+      !facts_of(command.call()).destroys) {
     parking_.park(command, place);
     return;
   }
@@ -249,13 +337,13 @@ void Drain::park(const Command& command, const OrderPlace& place) {
 }
 
 void Drain::execute(const Command& command, const OrderPlace& place) {
-  const Handler handler = handler_for(command.call());
-  if (handler == nullptr) {
+  const CallFacts& facts = facts_of(command.call());
+  if (facts.handler == nullptr) {
     session_.protocol_error(command.call(), "the executor has no such command");
     return;
   }
-  if (call_class(command.call()) == CallClass::may_block) {
-    run_on_helper(command, handler);
+  if (facts.may_block) {
+    run_on_helper(command, facts.handler);
     return;
   }
   Reply reply(&session_, command.header());
@@ -265,12 +353,12 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
     return;
   }
   show_to_save(command, place);
-  handler(session_, command, reply);
+  facts.handler(session_, command, reply);
   if (place.records != 0) {
     Object* event = session_.find(HandleType::event, place.records);
     if (event != nullptr) event->state |= kEventRecorded;
   }
-  if (!place.counts) return;
+  if (!place.counts || session_.streams().submitted_again(*place.stream, place.function)) return;
   void* real = nullptr;
   if (session_.resolve(HandleType::stream, *place.stream, true, &real) == CUDA_SUCCESS) {
     session_.streams().submitted(*place.stream, static_cast<CUstream>(real), place.function);

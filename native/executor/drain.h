@@ -66,7 +66,10 @@ class Drain {
 
  private:
   bool adopt_ring();
-  bool batch();
+  bool batch(std::uint32_t epoch);
+  std::uint32_t consume();
+  bool linger(std::uint32_t epoch);
+  bool is_called_off(std::uint32_t epoch) const noexcept;
   void take(const ring::Record& record);
   void execute(const Command& command, const OrderPlace& place);
   void run_on_helper(const Command& command, Handler handler);

@@ -41,7 +41,7 @@ bool Parking::is_held(const Held& held, const OrderPlace& place) {
 }
 
 bool Parking::must_park(const Command& command, const OrderPlace& place) {
-  return is_held(held_, place) || !admit_(command, place);
+  return must_wait(place) || !admit_(command, place);
 }
 
 void Parking::park(const Command& command, const OrderPlace& place) {

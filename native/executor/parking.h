@@ -57,8 +57,12 @@ class Parking {
   std::size_t size() const noexcept { return commands_.size(); }
   // No room: the drain stops consuming until something leaves.
   bool full() const noexcept { return bytes_ >= kMaxParkedBytes; }
-  // True when the command has to stay behind what is parked, its stream is full, or it is not
-  // admitted.
+  // True when the command has to stay behind what is parked, or its stream is full.
+  bool must_wait(const OrderPlace& place) {
+    if (!commands_.empty()) return is_held(held_, place);
+    return place.counts && streams_.is_full(*place.stream);
+  }
+  // The same, or it is not admitted.
   bool must_park(const Command& command, const OrderPlace& place);
   void park(const Command& command, const OrderPlace& place);
   // Runs, in order, every parked command that may run now.

@@ -16,7 +16,9 @@
 
 namespace phos::executor {
 
-thread_local bool t_holds_session = false;
+constinit thread_local bool t_holds_session __attribute__((tls_model("initial-exec"))) = false;
+constinit thread_local const Session* Session::t_entered
+    __attribute__((tls_model("initial-exec"))) = nullptr;
 
 SessionLock::SessionLock(Session& session) : session_(t_holds_session ? nullptr : &session) {
   if (session_ == nullptr) return;
@@ -94,11 +96,9 @@ void Session::destroy_objects() {
   objects_.clear();
 }
 
-CUresult Session::enter_context() noexcept {
-  static thread_local const Session* t_session = nullptr;
-  if (t_session == this) return CUDA_SUCCESS;
+CUresult Session::enter_context_slowly() noexcept {
   const CUresult result = driver_.cuCtxSetCurrent(context_);
-  if (result == CUDA_SUCCESS) t_session = this;
+  if (result == CUDA_SUCCESS) t_entered = this;
   return result;
 }
 
@@ -244,8 +244,7 @@ void Session::finish(const Reply& reply, CUresult status, const void* data,
   }
 }
 
-void Reply::finish(CUresult status, const void* data, std::size_t bytes) noexcept {
-  settled_ = true;
+void Reply::send(CUresult status, const void* data, std::size_t bytes) noexcept {
   session_->finish(*this, status, data, bytes);
 }
 

@@ -35,8 +35,9 @@ class Callbacks;
 class PinnedPool;
 class SaveJob;
 
-// True on the thread that holds the session's lock for good while it drains.
-extern thread_local bool t_holds_session;
+// True on the thread that holds the session's lock for good while it drains. Asked several times
+// for each command, so it lies where the addon finds it without a call.
+extern constinit thread_local bool t_holds_session __attribute__((tls_model("initial-exec")));
 
 // The session's lock for control calls and helpers: the drain gives way between two batches.
 class SessionLock {
@@ -127,7 +128,9 @@ class Session {
   // --- what the drain uses -----------------------------------------------------------------
   // Makes the executor's context current in the calling thread. The client keeps the program's
   // contexts apart; all of them stand for this one.
-  CUresult enter_context() noexcept;
+  CUresult enter_context() noexcept {
+    return t_entered == this ? CUDA_SUCCESS : enter_context_slowly();
+  }
   void finish(const Reply& reply, CUresult status, const void* data, std::size_t bytes) noexcept;
   // Where replies go. The ring stays mapped for as long as the session lives.
   void attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept;
@@ -145,6 +148,10 @@ class Session {
   std::string busy_with();
   // Name of a function or kernel by its handle, empty when the driver has none. With the lock.
   std::string name_of_kernel(std::uint64_t wire);
+  // Somebody waits for the session's lock: the drain gives way soon.
+  bool is_wanted() const noexcept {
+    return control_waiters_.load(std::memory_order_relaxed) != 0;
+  }
   bool broken() const noexcept { return broken_.load(std::memory_order_acquire); }
   std::uint64_t sync_commands() const noexcept { return sync_commands_.load(); }
 
@@ -159,6 +166,9 @@ class Session {
  private:
   friend class SessionLock;
   friend class DrainLock;
+  static constinit thread_local const Session* t_entered
+      __attribute__((tls_model("initial-exec")));
+  CUresult enter_context_slowly() noexcept;
   void destroy_objects();
   CUresult resolve_here(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
     if (type == HandleType::stream && wire <= 2) {

@@ -11,11 +11,7 @@ void Streams::submitted(std::uint64_t wire, CUstream real, std::uint64_t functio
     last_state_ = &states_[wire];
     last_state_->real = real;
   }
-  State& state = *last_state_;
-  ++state.count;
-  if (function != 0) state.function = function;
-  state.last_sequence = ++sequence_;
-  if (++state.since_mark >= kMarkEvery) mark(state);
+  count(*last_state_, function);
 }
 
 void Streams::mark(State& state) {
@@ -50,7 +46,7 @@ void Streams::advance(State& state) {
   }
 }
 
-bool Streams::is_full(std::uint64_t wire) {
+bool Streams::is_full_after_look(std::uint64_t wire) {
   State* state = last_state_;
   if (wire != last_wire_ || state == nullptr) {
     const auto found = states_.find(wire);

@@ -27,8 +27,20 @@ class Streams {
   // One more command was handed to the driver on this stream.
   // `function`: the kernel that was launched, 0 for other commands.
   void submitted(std::uint64_t wire, CUstream real, std::uint64_t function = 0);
+  // The same where the stream is that of the last command; false, and nothing is done, elsewhere.
+  bool submitted_again(std::uint64_t wire, std::uint64_t function) {
+    if (wire != last_wire_ || last_state_ == nullptr) return false;
+    count(*last_state_, function);
+    return true;
+  }
   // True when kMaxOutstanding commands of the stream have not finished yet.
-  bool is_full(std::uint64_t wire);
+  bool is_full(std::uint64_t wire) {
+    if (wire == last_wire_ && last_state_ != nullptr &&
+        last_state_->count - last_state_->passed_count < kMaxOutstanding) {
+      return false;
+    }
+    return is_full_after_look(wire);
+  }
   // The stream is about to be destroyed. What is under way on it still counts.
   void forget(std::uint64_t wire);
 
@@ -78,6 +90,13 @@ class Streams {
     std::uint32_t since_mark = 0;
     std::deque<Marker> markers;
   };
+  void count(State& state, std::uint64_t function) {
+    ++state.count;
+    if (function != 0) state.function = function;
+    state.last_sequence = ++sequence_;
+    if (++state.since_mark >= kMarkEvery) mark(state);
+  }
+  bool is_full_after_look(std::uint64_t wire);
   void mark(State& state);
   bool orphans_passed(std::uint64_t stamp);
   void advance(State& state);

@@ -53,6 +53,13 @@ Fault Consumer::open(void* base, std::size_t mapped_bytes) noexcept {
   return fault_;
 }
 
+// A producer that sleeps has said how far the tail must be for it to go on (ring_layout.h).
+void Consumer::wake_producer(std::uint32_t wanted) noexcept {
+  const auto tail = static_cast<std::uint32_t>(position_);
+  const auto past = static_cast<std::int32_t>(tail - (wanted & ~1U));
+  if (wanted == 1 || past >= 0) futex_wake(low_half(header_->tail), 1, Scope::shared);
+}
+
 bool Consumer::wait(std::uint64_t timeout_ns, const SpinPolicy& policy) noexcept {
   const auto ready = [this]() noexcept {
     return header_->head.load(std::memory_order_acquire) != position_;
@@ -64,11 +71,14 @@ bool Consumer::wait(std::uint64_t timeout_ns, const SpinPolicy& policy) noexcept
   if (ready()) return true;
   publish_tail();
   const auto spin_end = [&]() noexcept { return ready() || told_to_stop(); };
-  if (spin_until(spin_end, policy)) return ready();
+  if (spin_until(spin_end, budget_.of(policy))) return ready();
   const std::uint64_t start = monotonic_ns();
   for (;;) {
     const std::uint64_t spent = monotonic_ns() - start;
-    if (spent >= timeout_ns) return ready();
+    if (spent >= timeout_ns) {
+      budget_.note_sleep(spent);
+      return ready();
+    }
     const std::uint64_t left = timeout_ns - spent;
     header_->consumer_sleeps.store(1, std::memory_order_seq_cst);
     const std::uint64_t head = header_->head.load(std::memory_order_seq_cst);
@@ -77,7 +87,10 @@ bool Consumer::wait(std::uint64_t timeout_ns, const SpinPolicy& policy) noexcept
                  left < kSliceNs ? left : kSliceNs, Scope::shared);
     }
     header_->consumer_sleeps.store(0, std::memory_order_relaxed);
-    if (ready()) return true;
+    if (ready()) {
+      budget_.note_sleep(monotonic_ns() - start);
+      return true;
+    }
     if (told_to_stop()) return false;
   }
 }

@@ -45,12 +45,17 @@ class Consumer {
     if (published_ == position_) return;
     published_ = position_;
     header_->tail.store(position_, std::memory_order_seq_cst);
-    if (header_->producer_sleeps.load(std::memory_order_seq_cst) != 0) {
-      futex_wake(low_half(header_->tail), 1, Scope::shared);
-    }
+    const std::uint32_t wanted = header_->producer_sleeps.load(std::memory_order_seq_cst);
+    if (wanted != 0) wake_producer(wanted);
   }
   // Records taken since the tail was published; publish at 256 of them, before a reply, when idle.
   std::uint32_t unpublished() const noexcept { return position_ == published_ ? 0 : taken_; }
+
+  // True when next() would not answer `empty`. For spinning: it reads one word.
+  bool has_more() const noexcept {
+    return position_ != known_head_ ||
+           header_->head.load(std::memory_order_acquire) != position_;
+  }
 
   // Waits until there is more than was taken, the stop word is set, the owner epoch changes, or
   // `timeout_ns` has passed. Returns true when there is something to take.
@@ -63,6 +68,9 @@ class Consumer {
   Fault fault() const noexcept { return fault_; }
 
  private:
+  void wake_producer(std::uint32_t wanted) noexcept;
+
+  SpinBudget budget_;
   RingHeader* header_ = nullptr;
   const std::uint8_t* data_ = nullptr;
   Geometry geometry_{};

@@ -9,10 +9,6 @@
 
 #include <bit>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace phos::ring {
 
 static_assert(std::endian::native == std::endian::little, "the ring is little-endian");
@@ -38,14 +34,6 @@ std::uint64_t monotonic_ns() noexcept {
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
          static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-void cpu_relax() noexcept {
-#if defined(__x86_64__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
 }
 
 void yield_cpu() noexcept { sched_yield(); }

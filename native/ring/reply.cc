@@ -50,7 +50,9 @@ std::uint32_t ReplyTable::wait(std::uint32_t slot, std::uint32_t sequence, std::
   const auto arrived = [&]() noexcept {
     return reply.sequence.load(std::memory_order_acquire) == sequence;
   };
-  if (!spin_until(arrived, SpinPolicy{}, &header_->busy)) {
+  SpinBudget& budget = budget_[slot];
+  if (!spin_until(arrived, budget.of(SpinPolicy{}), &header_->busy)) {
+    const std::uint64_t start = monotonic_ns();
     while (!arrived()) {
       reply.waiter_sleeps.store(1, std::memory_order_seq_cst);
       const std::uint32_t seen = reply.sequence.load(std::memory_order_seq_cst);
@@ -61,6 +63,7 @@ std::uint32_t ReplyTable::wait(std::uint32_t slot, std::uint32_t sequence, std::
       // The reply may have come just before the poison: an answer that is there counts.
       if (poison != 0 && !arrived()) return poison;
     }
+    budget.note_sleep(monotonic_ns() - start);
   }
   *status = reply.status;
   *bytes = reply.bytes < kReplyInlineBytes ? reply.bytes : kReplyInlineBytes;

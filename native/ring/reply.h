@@ -32,6 +32,7 @@ class ReplyTable {
   ReplySlot* slots_ = nullptr;
   std::atomic<std::uint64_t> taken_[kReplySlots / 64]{};
   std::uint32_t sequence_[kReplySlots]{};
+  SpinBudget budget_[kReplySlots]{};
 };
 
 // Executor side: fills the slot, stores the sequence and wakes the waiter. `header` is the record's

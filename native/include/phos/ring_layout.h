@@ -20,8 +20,10 @@
 //
 // Sleeping. A consumer that is about to sleep sets consumer_sleeps = 1, re-reads head (seq_cst) and
 // waits on head_futex (the low half of head) in slices of at most kSleepSliceMs. A producer checks
-// consumer_sleeps after EVERY publish (seq_cst fence between) and wakes it. Producers waiting for
-// space sleep on tail_futex in the same way (producer_sleeps).
+// consumer_sleeps after EVERY publish (seq_cst fence between); the one that finds it set takes it
+// back to 0 and wakes the consumer. Producers waiting for space sleep on tail_futex likewise:
+// producer_sleeps holds the low half of the tail that they wait for, with bit 0 set, or 1 where any
+// progress will do.
 #pragma once
 
 #include <atomic>
@@ -56,11 +58,11 @@ struct alignas(64) RingHeader {
 
   // Line 1: client.
   alignas(64) std::atomic<std::uint64_t> head;  // low half is head_futex
-  std::atomic<std::uint32_t> producer_sleeps;
+  std::atomic<std::uint32_t> producer_sleeps;   // 0: nobody; else the tail that is waited for
 
   // Line 2: executor.
   alignas(64) std::atomic<std::uint64_t> tail;  // low half is tail_futex
-  std::atomic<std::uint32_t> consumer_sleeps;
+  std::atomic<std::uint32_t> consumer_sleeps;   // set by the executor, taken back by either side
   std::atomic<std::uint32_t> busy;  // 1: the device works; a waiter should sleep early
 
   // Line 3: executor. The submission gate: 0 open, 1 closed (a futex word). A producer that holds

@@ -198,6 +198,53 @@ TEST_F(DrainTest, FiveThousandCommandsBehindAHeldStreamDoNotDeadlock) {
   EXPECT_EQ(header_->deferred_errors.load(), 0U);
 }
 
+// Commands that keep coming keep the drain's lock taken; whoever asks for it must get it.
+TEST_F(DrainTest, ControlCallsGetTheirTurnWhileCommandsKeepComing) {
+  const std::uint64_t stream = make_stream(0);
+  const std::uint64_t event = make_event(0);
+  std::atomic<bool> enough{false};
+  std::thread caller([&] {
+    while (!enough.load()) post(codec::Req_cuEventRecord{event, stream});
+  });
+  for (int i = 0; i < 200; ++i) {
+    const SessionLock lock(executor_->session());
+    EXPECT_NE(executor_->session().find(HandleType::event, event), nullptr);
+  }
+  enough.store(true);
+  caller.join();
+  EXPECT_EQ(call(1, codec::Req_cuStreamSynchronize{stream}), CUDA_SUCCESS);
+}
+
+TEST_F(DrainTest, ADrainAtRestHasGivenAllSpaceBack) {
+  const std::uint64_t stream = make_stream(0);
+  const std::uint64_t event = make_event(0);
+  for (int i = 0; i < 300; ++i) post(codec::Req_cuEventRecord{event, stream});
+  EXPECT_EQ(call(1, codec::Req_phos_ping{1}), CUDA_SUCCESS);
+  EXPECT_TRUE(eventually([&] { return header_->tail.load() == header_->head.load(); }));
+}
+
+// The drain remembers the stream of the last command; each is counted for its own all the same.
+TEST_F(DrainTest, AFullStreamDoesNotHoldBackTheOneItTakesTurnsWith) {
+  const std::uint64_t held = make_stream(0);
+  const std::uint64_t other = make_stream(1);
+  const std::uint64_t memory = allocate(4096);
+  driver_.hold(real_stream(held));
+  for (std::uint32_t i = 0; i < 2 * kMaxOutstanding; ++i) {
+    post(set(memory, held));
+    post(set(memory, other));
+  }
+  EXPECT_EQ(call(1, codec::Req_cuStreamSynchronize{other}), CUDA_SUCCESS);
+  const auto count = [&](std::uint64_t stream) {
+    return driver_.count("set@" + std::to_string(
+        reinterpret_cast<std::uint64_t>(real_stream(stream))));
+  };
+  EXPECT_EQ(count(other), 2 * kMaxOutstanding);
+  EXPECT_EQ(count(held), kMaxOutstanding);
+  driver_.release(real_stream(held));
+  EXPECT_EQ(call(1, codec::Req_cuStreamSynchronize{held}), CUDA_SUCCESS);
+  EXPECT_EQ(count(held), 2 * kMaxOutstanding);
+}
+
 TEST_F(DrainTest, WhatWaitsForAParkedEventWaitsToo) {
   const std::uint64_t held = make_stream(0);
   const std::uint64_t other = make_stream(1);

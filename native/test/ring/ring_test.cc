@@ -164,6 +164,79 @@ TEST(Ring, AnotherOwnerEndsADrain) {
   drain.join();
 }
 
+// The sleeper here sleeps for ten minutes: a wake that is lost ends the test by its deadline.
+TEST(Ring, APublisherWakesASleepingConsumerAndOnlyTheFirstDoes) {
+  SharedRing ring(kSmall);
+  Producer producer;
+  producer.open(ring.header(), ring.geometry());
+  std::thread sleeper([&] {
+    ring.header()->consumer_sleeps.store(1);
+    while (ring.header()->head.load() == 0) {
+      futex_wait(low_half(ring.header()->head), 0, 600'000'000'000, Scope::shared);
+    }
+  });
+  while (ring.header()->consumer_sleeps.load() == 0) yield_cpu();
+  ASSERT_EQ(0U, put(producer, {.op = 1}, nullptr, 0));
+  EXPECT_EQ(0U, ring.header()->consumer_sleeps.load());
+  sleeper.join();
+}
+
+TEST(Ring, AProducerOfAFullRingSleepsUntilAQuarterIsFree) {
+  SharedRing ring(kSmall);
+  Producer producer;
+  producer.open(ring.header(), ring.geometry());
+  Consumer consumer;
+  ASSERT_EQ(Fault::none, consumer.open(ring.header(), ring.bytes()));
+  while (producer.position() < kSmall) ASSERT_EQ(0U, put(producer, {.op = 1}, nullptr, 0));
+  std::thread caller([&] { EXPECT_EQ(0U, put(producer, {.op = 2}, nullptr, 0)); });
+  std::uint32_t wanted = 0;
+  while (wanted == 0) wanted = ring.header()->producer_sleeps.load();
+  EXPECT_EQ((kSmall / 4 + sizeof(RecordHeader)) | 1, wanted);
+  Record record;
+  while (consumer.next(&record) == Next::record && record.header.op == 1) {}
+  consumer.publish_tail();
+  caller.join();
+  EXPECT_EQ(kSmall + sizeof(RecordHeader), producer.position());
+}
+
+// A client of an earlier build says 1, and a cursor's low half comes round to any value.
+TEST(Ring, AProducerIsWokenWhereverTheCursorsAre) {
+  for (const std::uint64_t start : {std::uint64_t{0}, (std::uint64_t{1} << 32) - kSmall}) {
+    SharedRing ring(kSmall);
+    ring.header()->head.store(start);
+    ring.header()->tail.store(start);
+    Producer producer;
+    producer.open(ring.header(), ring.geometry());
+    Consumer consumer;
+    ASSERT_EQ(Fault::none, consumer.open(ring.header(), ring.bytes()));
+    ASSERT_EQ(0U, put(producer, {.op = 1}, nullptr, 0));
+    std::thread sleeper([&] {
+      ring.header()->producer_sleeps.store(1);
+      while (ring.header()->tail.load() == start) {
+        futex_wait(low_half(ring.header()->tail), static_cast<std::uint32_t>(start),
+                   600'000'000'000, Scope::shared);
+      }
+    });
+    while (ring.header()->producer_sleeps.load() == 0) yield_cpu();
+    Record record;
+    ASSERT_EQ(Next::record, consumer.next(&record));
+    consumer.publish_tail();
+    sleeper.join();
+  }
+}
+
+TEST(SpinBudget, LongWaitsShortenItAndOneWorthSpinningForRestoresIt) {
+  SpinBudget budget;
+  const SpinPolicy full;
+  EXPECT_EQ(full.yield_ns, budget.of(full).yield_ns);
+  for (int i = 0; i < 10; ++i) budget.note_sleep(5'000'000);
+  EXPECT_EQ(full.yield_ns >> SpinBudget::kMostHalvings, budget.of(full).yield_ns);
+  EXPECT_LE(budget.of(full).pause_ns, budget.of(full).yield_ns);
+  budget.note_sleep(SpinBudget::kWorthSpinningNs - 1);
+  EXPECT_EQ(full.yield_ns, budget.of(full).yield_ns);
+  EXPECT_EQ(full.busy_ns, budget.of(full).busy_ns);
+}
+
 TEST(ReplyTable, SlotsAreDistinctAndComeBack) {
   SharedRing ring(kSmall);
   ReplyTable replies;

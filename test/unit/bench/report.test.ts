@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
 import { readResults, renderPerformance } from '../../../bench/lib/report.ts';
 import { median, spread } from '../../../bench/lib/statistics.ts';
+import { stepsFor } from '../../../bench/scenarios/remoting.ts';
 
 test('the median is the middle, or the mean of the two middle ones', () => {
   expect(median([3, 1, 2])).toBe(2);
@@ -13,6 +14,12 @@ test('the median is the middle, or the mean of the two middle ones', () => {
 test('the spread is half the distance between the quartiles', () => {
   expect(spread([1, 2, 3, 4, 5])).toBe(1);
   expect(spread([7])).toBe(0);
+});
+
+test('the example runs for at least two seconds, and never fewer steps than were tried', () => {
+  expect(stepsFor(200, 1)).toBe(500);
+  expect((stepsFor(200, 0.021) / 200) * 0.021).toBeGreaterThanOrEqual(2);
+  expect(stepsFor(200, 30)).toBe(200);
 });
 
 test('docs/performance.md is what the kept results give', () => {

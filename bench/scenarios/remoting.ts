@@ -66,7 +66,7 @@ const usualSteps = 200;
  * A start under phos is followed by the start of the next warm executor, which has a core to
  * itself for a while; what a call costs is measured after that.
  */
-const settleMs = 2000;
+const settleMs = 1000;
 
 async function callCosts(run: Runner, smoke: boolean): Promise<CallCosts> {
   const counts = smoke
@@ -84,9 +84,9 @@ async function steps(run: Runner, count: number, smoke: boolean): Promise<StepsT
   return { startup_s: Number(times[1]), steps_s: Number(times[2]), digest: stdout.trim() };
 }
 
-/** How many steps take a quarter longer than the least time on this machine. */
+/** How many steps take a tenth longer than the least time on this machine. */
 export function stepsFor(measuredSteps: number, measuredS: number): number {
-  const wanted = Math.ceil((measuredSteps * leastProgramS * 1.25) / measuredS);
+  const wanted = Math.ceil((measuredSteps * leastProgramS * 1.1) / measuredS);
   return Math.max(measuredSteps, wanted);
 }
 

@@ -210,6 +210,7 @@ bool Drain::is_called_off(std::uint32_t epoch) const noexcept {
 bool Drain::batch(std::uint32_t epoch) {
   const DrainLock lock(session_);
   if (has_incoming_.load(std::memory_order_acquire)) adopt_ring();
+  entered_ = session_.enter_context();
   bool worked = false;
   for (;;) {
     if (session_.waits().open() != 0) session_.waits().poll();
@@ -347,9 +348,8 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
     return;
   }
   Reply reply(&session_, command.header());
-  const CUresult entered = session_.enter_context();
-  if (entered != CUDA_SUCCESS) {
-    reply.finish(entered);
+  if (entered_ != CUDA_SUCCESS) {
+    reply.finish(entered_);
     return;
   }
   show_to_save(command, place);

@@ -87,6 +87,7 @@ class Drain {
   ring::Consumer consumer_;
   std::atomic<RingHeader*> header_{nullptr};
   bool open_ = false;  // consumer_ may be used
+  CUresult entered_ = CUDA_SUCCESS;  // the context is current on the thread that runs batch()
   std::uint64_t limit_ = ring::kNoLimit;
   void* incoming_base_ = nullptr;
   std::size_t incoming_bytes_ = 0;

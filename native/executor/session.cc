@@ -16,20 +16,16 @@
 
 namespace phos::executor {
 
-constinit thread_local bool t_holds_session __attribute__((tls_model("initial-exec"))) = false;
-constinit thread_local const Session* Session::t_entered
-    __attribute__((tls_model("initial-exec"))) = nullptr;
-
-SessionLock::SessionLock(Session& session) : session_(t_holds_session ? nullptr : &session) {
+SessionLock::SessionLock(Session& session) : session_(session.is_held_here() ? nullptr : &session) {
   if (session_ == nullptr) return;
   session_->control_waiters_.fetch_add(1, std::memory_order_acq_rel);
   session_->mutex_.lock();
-  t_holds_session = true;
+  session_->holder_.store(__builtin_thread_pointer(), std::memory_order_relaxed);
 }
 
 SessionLock::~SessionLock() {
   if (session_ == nullptr) return;
-  t_holds_session = false;
+  session_->holder_.store(nullptr, std::memory_order_relaxed);
   session_->mutex_.unlock();
   if (session_->control_waiters_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
     session_->control_waiters_.notify_all();
@@ -43,11 +39,11 @@ DrainLock::DrainLock(Session& session) : session_(session) {
     session.control_waiters_.wait(waiting, std::memory_order_acquire);
   }
   session.mutex_.lock();
-  t_holds_session = true;
+  session.holder_.store(__builtin_thread_pointer(), std::memory_order_relaxed);
 }
 
 DrainLock::~DrainLock() {
-  t_holds_session = false;
+  session_.holder_.store(nullptr, std::memory_order_relaxed);
   session_.mutex_.unlock();
 }
 
@@ -96,9 +92,11 @@ void Session::destroy_objects() {
   objects_.clear();
 }
 
-CUresult Session::enter_context_slowly() noexcept {
+CUresult Session::enter_context() noexcept {
+  static thread_local const Session* t_session = nullptr;
+  if (t_session == this) return CUDA_SUCCESS;
   const CUresult result = driver_.cuCtxSetCurrent(context_);
-  if (result == CUDA_SUCCESS) t_entered = this;
+  if (result == CUDA_SUCCESS) t_session = this;
   return result;
 }
 
@@ -230,7 +228,7 @@ void Session::finish(const Reply& reply, CUresult status, const void* data,
     }
     return;
   }
-  if (capture_reply_ != nullptr && t_holds_session) {
+  if (capture_reply_ != nullptr && is_held_here()) {
     capture_reply_->status = status;
     const auto* from = static_cast<const std::uint8_t*>(data);
     capture_reply_->data.assign(from, from + bytes);

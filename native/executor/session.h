@@ -35,10 +35,6 @@ class Callbacks;
 class PinnedPool;
 class SaveJob;
 
-// True on the thread that holds the session's lock for good while it drains. Asked several times
-// for each command, so it lies where the addon finds it without a call.
-extern constinit thread_local bool t_holds_session __attribute__((tls_model("initial-exec")));
-
 // The session's lock for control calls and helpers: the drain gives way between two batches.
 class SessionLock {
  public:
@@ -90,7 +86,7 @@ class Session {
   // What a handle of the program stands for. Streams 0 to 2 (default, legacy, per thread) and the
   // zero handle of a `nullable` parameter stand for themselves.
   CUresult resolve(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
-    if (t_holds_session) return resolve_here(type, wire, nullable, real);
+    if (is_held_here()) return resolve_here(type, wire, nullable, real);
     const SessionLock lock(*this);
     return resolve_here(type, wire, nullable, real);
   }
@@ -128,9 +124,7 @@ class Session {
   // --- what the drain uses -----------------------------------------------------------------
   // Makes the executor's context current in the calling thread. The client keeps the program's
   // contexts apart; all of them stand for this one.
-  CUresult enter_context() noexcept {
-    return t_entered == this ? CUDA_SUCCESS : enter_context_slowly();
-  }
+  CUresult enter_context() noexcept;
   void finish(const Reply& reply, CUresult status, const void* data, std::size_t bytes) noexcept;
   // Where replies go. The ring stays mapped for as long as the session lives.
   void attach_ring(RingHeader* header, const ring::Geometry& geometry) noexcept;
@@ -166,9 +160,11 @@ class Session {
  private:
   friend class SessionLock;
   friend class DrainLock;
-  static constinit thread_local const Session* t_entered
-      __attribute__((tls_model("initial-exec")));
-  CUresult enter_context_slowly() noexcept;
+  // True on the thread that holds the lock. Asked several times for each command: a thread-local
+  // variable of the addon would be a call each time, and the thread pointer is a register.
+  bool is_held_here() const noexcept {
+    return holder_.load(std::memory_order_relaxed) == __builtin_thread_pointer();
+  }
   void destroy_objects();
   CUresult resolve_here(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
     if (type == HandleType::stream && wire <= 2) {
@@ -215,6 +211,7 @@ class Session {
   std::vector<CallId> unsupported_;
 
   std::mutex mutex_;
+  std::atomic<const void*> holder_{nullptr};  // thread pointer of who holds mutex_
   std::atomic<std::uint32_t> control_waiters_{0};
 };
 

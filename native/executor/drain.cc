@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "executor/drain.h"
 
-#include <array>
 #include <cstring>
 
+#include "executor/call_facts.h"
 #include "executor/helpers.h"
 #include "executor/save_job.h"
 #include "executor/waits.h"
@@ -24,30 +24,6 @@ constexpr std::uint32_t kLingerLooks = 128;
 // A call that follows a reply comes before this look; until then the tail, which shares a cache
 // line with words that the client reads, is left alone.
 constexpr std::uint32_t kPublishLook = 32;
-
-// What the drain asks of every command's call, in one place.
-struct CallFacts {
-  Handler handler = nullptr;
-  bool may_block = false;
-  bool destroys = false;
-};
-
-constexpr std::size_t kCallIds = 0x800;
-
-const CallFacts& facts_of(CallId call) noexcept {
-  static const std::array<CallFacts, kCallIds> table = [] {
-    std::array<CallFacts, kCallIds> all{};
-    for (std::size_t id = 0; id < all.size(); ++id) {
-      const auto call_id = static_cast<CallId>(id);
-      if (!is_call(static_cast<std::uint16_t>(id))) continue;
-      all[id] = {handler_for(call_id), call_class(call_id) == CallClass::may_block,
-                 call_semantics(call_id) == CallSemantics::destroy};
-    }
-    return all;
-  }();
-  const auto index = static_cast<std::size_t>(call);
-  return table[index < kCallIds ? index : 0];
-}
 
 // Copies a payload, which is whole units of kRecordAlign: mostly one or two, for which a call of
 // memcpy costs more than the copy.

@@ -86,7 +86,7 @@ async function steps(run: Runner, count: number, smoke: boolean): Promise<StepsT
 
 /** How many steps take a tenth longer than the least time on this machine. */
 export function stepsFor(measuredSteps: number, measuredS: number): number {
-  const wanted = Math.ceil((measuredSteps * leastProgramS * 1.1) / measuredS);
+  const wanted = Math.ceil((measuredSteps * leastProgramS * 11) / (10 * measuredS));
   return Math.max(measuredSteps, wanted);
 }
 

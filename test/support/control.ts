@@ -37,6 +37,7 @@ export class Command {
   readonly ended: Promise<Ended>;
   stdout = '';
   stderr = '';
+  #over: number | null = null;
 
   constructor(
     args: readonly string[],
@@ -63,7 +64,8 @@ export class Command {
       this.child.on('error', reject);
       this.child.on('close', (code) => {
         clearTimeout(timer);
-        resolve({ code: code ?? -1, stdout: this.stdout, stderr: this.stderr });
+        this.#over = code ?? -1;
+        resolve({ code: this.#over, stdout: this.stdout, stderr: this.stderr });
       });
     });
     this.ended.catch(() => undefined);
@@ -74,11 +76,20 @@ export class Command {
   }
 
   async untilLines(count: number): Promise<void> {
-    await until(`${count} lines of output`, () => this.lines().length >= count);
+    await this.#until(`${count} lines of output`, () => this.lines().length >= count);
   }
 
   async untilSays(text: string): Promise<void> {
-    await until(`"${text}" on stderr`, () => this.stderr.includes(text));
+    await this.#until(`"${text}" on stderr`, () => this.stderr.includes(text));
+  }
+
+  /** A command that has ended says nothing more: that is told at once. */
+  async #until(what: string, holds: () => boolean): Promise<void> {
+    await until(what, () => {
+      if (holds()) return true;
+      if (this.#over === null) return false;
+      throw new Error(`it ended with ${this.#over} before ${what}: ${this.stderr}`);
+    });
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "client/call.h"
 
+#include "client/call_counts.h"
 #include "client/log.h"
 
 namespace phos::client {
@@ -126,6 +127,7 @@ CUresult send_sync(CallId call, const void* fixed, std::size_t fixed_bytes,
                    std::span<const Blob> blobs, void* reply, std::size_t reply_bytes,
                    std::span<OutBlob> out) noexcept {
   if (!has_ring()) return CUDA_ERROR_NOT_INITIALIZED;
+  const std::uint64_t start = g_counts_calls ? ring::monotonic_ns() : 0;
   const BorrowedSlot borrowed(this_thread());
   const std::uint32_t slot = borrowed.index();
   ring::RecordFields fields;
@@ -143,6 +145,7 @@ CUresult send_sync(CallId call, const void* fixed, std::size_t fixed_bytes,
   std::uint32_t answer = 0;
   std::uint32_t bytes = 0;
   status = g_process.replies.wait(slot, fields.sequence, &answer, &bytes);
+  if (start != 0) count_wait(call, ring::monotonic_ns() - start);
   if (status != 0) return static_cast<CUresult>(status);
   const bool complete = codec::read_payload(g_process.replies.data(slot), bytes, reply,
                                             reply_bytes, out);

@@ -10,6 +10,7 @@
 
 #include "client/agent.h"
 #include "client/call.h"
+#include "client/call_counts.h"
 #include "client/fork.h"
 #include "client/log.h"
 #include "client/staging.h"
@@ -51,6 +52,7 @@ CUresult fetch_facts(int ordinal) noexcept {
 }
 
 CUresult attach_and_learn(AttachFailure* failure) noexcept {
+  begin_counting();
   CUresult status = start_agent(failure);
   if (status != CUDA_SUCCESS) return status;
   watch_forks();

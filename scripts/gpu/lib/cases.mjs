@@ -103,6 +103,16 @@ export function sameOutput({ name, command, deadlineMs, env = {} }) {
   };
 }
 
+/** What the client library said (PHOS_LOG), with how often: calls that it refused, above all. */
+function saidByPhos(stderr) {
+  const counts = new Map();
+  for (const line of stderr.split('\n').filter((one) => one.startsWith('phos: '))) {
+    counts.set(line, (counts.get(line) ?? 0) + 1);
+  }
+  const most = [...counts].toSorted(([, a], [, b]) => b - a).slice(0, 28);
+  return most.map(([line, count]) => `${count} ${line}`);
+}
+
 /** A workload that prints its result as JSON: see compare.mjs. */
 export function sameResult({ name, command, deadlineMs, env = {} }) {
   return {
@@ -113,7 +123,10 @@ export function sameResult({ name, command, deadlineMs, env = {} }) {
       const options = { deadlineMs: left, env };
       const [native, under] = await Promise.all([
         runNative(phos, command, options),
-        runUnder(phos, command, options),
+        runUnder(phos, command, {
+          ...options,
+          env: { ...env, PHOS_LOG: '1', PHOS_COUNT_CALLS: '1' },
+        }),
       ]);
       const first = parsed(native, 'without phos');
       const found = parsed(under, 'under phos');
@@ -122,6 +135,7 @@ export function sameResult({ name, command, deadlineMs, env = {} }) {
         phos_ms: under.ms,
         facts: found.facts ?? null,
         native_facts: first.facts ?? null,
+        phos_said: saidByPhos(under.stderr),
       };
       if (same(first.exact, found.exact)) return { ...times, agreement: 'bit for bit' };
       const rest = { deadlineMs: left - (performance.now() - began), env };

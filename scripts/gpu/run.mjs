@@ -57,6 +57,12 @@ async function runSuite(name, options, facts, budgetMs) {
   const began = performance.now();
   const { driver, runs, only } = options;
   const context = { phos, driver, runs, only, suite: name, scratch };
+  // Whoever ends this run from outside must not leave a phosd behind.
+  const interrupted = () => {
+    void phos.close().finally(() => process.exit(143));
+  };
+  process.once('SIGTERM', interrupted);
+  process.once('SIGINT', interrupted);
   let cases = [];
   let trouble = null;
   let troubles = [];
@@ -70,6 +76,8 @@ async function runSuite(name, options, facts, budgetMs) {
     trouble = error.stack;
     say(`${name}: ${error.message}`);
   } finally {
+    process.removeListener('SIGTERM', interrupted);
+    process.removeListener('SIGINT', interrupted);
     troubles = await phos.close();
     rmSync(scratch, { recursive: true, force: true });
   }

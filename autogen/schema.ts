@@ -35,6 +35,8 @@ const paramSchema = z.strictObject({
   enum: identifier.optional(),
   /** A record whose pointers mean the same on both sides (device addresses): bytes as they are. */
   raw: z.boolean().default(false),
+  /** A function whose code the driver loads now if it has not yet. */
+  loads: z.boolean().default(false),
   /** The value may have these bits only: an enum, or an integer. */
   flags: z.union([identifier, z.int().nonnegative()]).optional(),
 });

@@ -52,7 +52,9 @@ function decodeHandle(ir: Ir, p: ParamNotation, parts: HandlerParts): void {
   parts.decode.push(
     `  void* real_${p.name} = nullptr;`,
     '  if (const CUresult status_ =',
-    `          session_.resolve(${type}, req_.${p.name}, ${p.nullable}, &real_${p.name});`,
+    p.loads
+      ? `          session_.resolve_use(${type}, req_.${p.name}, &real_${p.name});`
+      : `          session_.resolve(${type}, req_.${p.name}, ${p.nullable}, &real_${p.name});`,
     '      status_ != CUDA_SUCCESS) {',
     '    return reply_.finish(status_);',
     '  }',

@@ -14,6 +14,9 @@
 
 namespace phos::executor {
 
+// A type and a handle, for messages.
+std::string name_of_object(HandleType type, std::uint64_t wire);
+
 // Why an object cannot be saved; empty when it can.
 std::string unsaveable_reason(Session& session, const Object& object, bool accepts_cubins);
 
@@ -21,9 +24,14 @@ std::string unsaveable_reason(Session& session, const Object& object, bool accep
 // saved.
 Snapshot take_snapshot(Session& session, SnapshotFacts facts, bool accepts_cubins);
 
-// Makes the snapshot's allocations and objects again in a fresh session, and checks that everything
-// device code can see lies where it lay. DEVICE or UNSUPPORTED naming the object.
-void rebuild(Session& session, Drain& drain, const Snapshot& snapshot);
+// Makes the snapshot's allocations and objects again in a fresh session, in the order in which the
+// program had them made and placed, and checks that everything device code can see lies where it
+// lay. DEVICE or UNSUPPORTED naming the object. (rebuild.cc)
+// Returns what can be done only when the client's host memory is there again, for rebuild_rest().
+struct Later;
+using LaterSteps = std::shared_ptr<const std::vector<Later>>;
+LaterSteps rebuild(Session& session, Drain& drain, const Snapshot& snapshot);
+void rebuild_rest(Session& session, Drain& drain, const LaterSteps& later);
 
 // Device memory moved out to the host: suspend and resume.
 class SuspendedMemory {

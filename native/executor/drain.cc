@@ -329,7 +329,8 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
     return;
   }
   show_to_save(command, place);
-  facts.handler(session_, command, reply);
+    if (!session_.captures().empty()) session_.note_captured(command, place);
+    facts.handler(session_, command, reply);
   if (place.records != 0) {
     Object* event = session_.find(HandleType::event, place.records);
     if (event != nullptr) event->state |= kEventRecorded;
@@ -355,10 +356,10 @@ void Drain::run_on_helper(const Command& command, Handler handler) {
   });
 }
 
-CapturedReply Drain::replay(const SavedCommand& saved) {
+CapturedReply Drain::replay(const SavedCommand& saved, Waiting waiting) {
   RecordHeader header{};
   header.op = saved.op;
-  header.flags = kRecordSync;
+  header.flags = waiting == Waiting::somebody ? kRecordSync : std::uint16_t{0};
   header.context = saved.context;
   const OwnedCommand owned(Command(header, saved.payload));
   const Command command = owned.view();

@@ -61,8 +61,10 @@ class Drain {
   RingHeader* header() noexcept { return header_.load(std::memory_order_acquire); }
   std::uint64_t commands() const noexcept { return commands_.load(std::memory_order_relaxed); }
 
-  // Runs a saved command as if it had come from the ring: restore. With the lock held.
-  CapturedReply replay(const SavedCommand& saved);
+  // Runs a saved command as if it had come from the ring: restore. With the lock held. The answer
+  // comes back in any case; `nobody` says that no client thread would wait for it.
+  enum class Waiting : std::uint8_t { somebody, nobody };
+  CapturedReply replay(const SavedCommand& saved, Waiting waiting = Waiting::somebody);
 
  private:
   bool adopt_ring();

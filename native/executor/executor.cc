@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <cstdio>
+#include <utility>
+
 #include "executor/callbacks.h"
 #include "executor/checkpoint.h"
 #include "executor/device_page.h"
@@ -171,6 +174,13 @@ bool Executor::attach_ring(void* base, std::size_t bytes) {
   // A restored ring goes on where its image was cut.
   if (loaded_cut_ && header->tail.load(std::memory_order_acquire) != *loaded_cut_) return false;
   if (loaded_cut_ && gate_closed_) drain_->set_limit(*loaded_cut_);
+  try {
+    session_->enter_context();
+    rebuild_rest(*session_, *drain_, std::exchange(later_, nullptr));
+  } catch (const Failure& failure) {
+    std::fprintf(stderr, "phos: %s\n", failure.what());
+    return false;
+  }
   if (drain_->attach(base, bytes) != ring::Fault::none) return false;
   loaded_cut_.reset();
   // The gate is as phosd wants it, whatever it was in the ring's memory.

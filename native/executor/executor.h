@@ -102,6 +102,7 @@ struct SuspendResult {
 };
 
 class SuspendedMemory;
+struct Later;
 
 class Executor {
  public:
@@ -188,6 +189,7 @@ class Executor {
   std::string client_id_;
   bool gate_closed_ = false;
   std::optional<std::uint64_t> loaded_cut_;
+  std::shared_ptr<const std::vector<Later>> later_;  // of a restore, until the client is back
   std::atomic<bool> closed_{false};
 };
 

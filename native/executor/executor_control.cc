@@ -126,8 +126,8 @@ std::vector<ObjectSummary> Executor::explain() {
     all.push_back({handle_type_name(HandleType::device_memory), allocation.address,
                    allocation.bytes, call_name(CallId::cuMemAlloc), {}});
   }
-  for (const auto& [stream, graph] : session.captures()) {
-    all.push_back({"capture", graph, 0, call_name(CallId::phos_begin_capture),
+  for (const auto& [stream, capture] : session.captures()) {
+    all.push_back({"capture", capture.graph, 0, call_name(CallId::phos_begin_capture),
                    "a stream capture is under way"});
   }
   return all;
@@ -191,7 +191,7 @@ LoadResult Executor::load(const std::string& directory, const ReadOptions& optio
   }
   result.verify_ms = ms_since(start);
   start = Clock::now();
-  rebuild(session, *drain_, index.snapshot);
+  later_ = rebuild(session, *drain_, index.snapshot);
   result.objects_ms = ms_since(start);
   start = Clock::now();
   DevicePort port(session.driver(), session.context(), lanes);

@@ -14,9 +14,9 @@ namespace {
 CUresult resolve_function(Session& session, std::uint64_t wire, CUfunction* function) noexcept {
   const bool is_kernel =
       is_handle(wire) && handle_type(wire) == static_cast<std::uint8_t>(HandleType::kernel);
+  const HandleType type = is_kernel ? HandleType::kernel : HandleType::function;
   void* real = nullptr;
-  const CUresult result = session.resolve(
-      is_kernel ? HandleType::kernel : HandleType::function, wire, false, &real);
+  const CUresult result = session.resolve_use(type, wire, &real);
   *function = static_cast<CUfunction>(real);
   return result;
 }

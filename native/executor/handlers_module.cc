@@ -2,12 +2,14 @@
 // Code images, modules, libraries, functions and kernels.
 #include <climits>
 #include <cstring>
+#include <mutex>
 
 #include "code-images/image.h"
 #include "executor/blob_store.h"
 #include "executor/handler_tools.h"
 #include "gen/executor_handlers.h"
 #include "executor/host_arenas.h"
+#include "phos/placing.h"
 
 namespace phos::executor {
 
@@ -91,6 +93,20 @@ void keep_image(Session& session, HandleType type, std::uint64_t wire, const Blo
   if (object != nullptr) object->image = session.blobs().keep(blob);
 }
 
+// Around driver calls that place things. Two helpers do not do that at once, so that their order is
+// known. A restore runs on the one thread that holds the session.
+class PlacingLock {
+ public:
+  explicit PlacingLock(Session& session)
+      : lock_(session.placing(), std::defer_lock) {
+    if (!t_holds_session) lock_.lock();
+  }
+
+ private:
+  std::unique_lock<std::mutex> lock_;
+  PlacingScope scope_;
+};
+
 struct Parameter {
   std::uint32_t offset;
   std::uint32_t bytes;
@@ -125,6 +141,28 @@ bool name_of_symbol(Session& session, const Command& command, codec::BlobRef ref
   if (!array_of(session, command, ref, &text)) return false;
   name->assign(text.data(), strnlen(text.data(), text.size()));
   return true;
+}
+
+// cuModuleGetGlobal and cuLibraryGetGlobal.
+template <class Request, class Rep>
+void variable(Session& session, const Command& command, Reply& reply, HandleType type,
+              std::uint64_t Request::*owner) {
+  const auto* request = request_of<Request>(session, command, reply);
+  if (request == nullptr) return;
+  std::string name;
+  if (!name_of_symbol(session, command, request->name, &name)) {
+    reply.finish(CUDA_ERROR_INVALID_VALUE);
+    return;
+  }
+  const PlacingLock placing(session);
+  CUdeviceptr address = 0;
+  std::size_t bytes = 0;
+  const CUresult result =
+      session.find_variable(type, request->*owner, name, &address, &bytes);
+  Rep answer{};
+  answer.dptr = address;
+  answer.bytes = bytes;
+  reply.finish(result, &answer, sizeof(answer));
 }
 
 }  // namespace
@@ -180,6 +218,7 @@ void handle_phos_module_load(Session& session, const Command& command, Reply& re
   LoadableImage image;
   CUresult result = image_for(session, request->image, &blob, &image);
   CUmodule module = nullptr;
+  const PlacingLock placing(session);
   if (result == CUDA_SUCCESS) {
     result = session.driver().cuModuleLoadDataEx(
         &module, image.data(), static_cast<unsigned int>(options.options.size()),
@@ -221,6 +260,7 @@ void handle_phos_library_load(Session& session, const Command& command, Reply& r
   LoadableImage image;
   CUresult result = image_for(session, request->image, &blob, &image);
   CUlibrary library = nullptr;
+  const PlacingLock placing(session);
   if (result == CUDA_SUCCESS) {
     result = session.driver().cuLibraryLoadData(
         &library, image.data(), options.options.data(), options.values.data(),
@@ -246,6 +286,7 @@ void handle_phos_module_function(Session& session, const Command& command, Reply
   CUresult result = session.resolve(HandleType::module, request->module, false, &module);
   CUfunction function = nullptr;
   const DriverTable& driver = session.driver();
+  const PlacingLock placing(session);
   if (result == CUDA_SUCCESS) {
     result = driver.cuModuleGetFunction(&function, static_cast<CUmodule>(module), name.c_str());
   }
@@ -268,6 +309,18 @@ void handle_phos_module_function(Session& session, const Command& command, Reply
   finish_with_blobs(session, reply, codec::Rep_phos_module_function{}, blobs);
 }
 
+void handle_cuModuleGetGlobal(Session& session, const Command& command, Reply& reply) {
+  using Request = codec::Req_cuModuleGetGlobal;
+  variable<Request, codec::Rep_cuModuleGetGlobal>(session, command, reply, HandleType::module,
+                                                  &Request::hmod);
+}
+
+void handle_cuLibraryGetGlobal(Session& session, const Command& command, Reply& reply) {
+  using Request = codec::Req_cuLibraryGetGlobal;
+  variable<Request, codec::Rep_cuLibraryGetGlobal>(session, command, reply, HandleType::library,
+                                                   &Request::library);
+}
+
 void handle_phos_library_kernel(Session& session, const Command& command, Reply& reply) {
   const auto* request = request_of<codec::Req_phos_library_kernel>(session, command, reply);
   if (request == nullptr) return;
@@ -280,6 +333,7 @@ void handle_phos_library_kernel(Session& session, const Command& command, Reply&
   CUresult result = session.resolve(HandleType::library, request->library, false, &library);
   CUkernel kernel = nullptr;
   const DriverTable& driver = session.driver();
+  const PlacingLock placing(session);
   if (result == CUDA_SUCCESS) {
     result = driver.cuLibraryGetKernel(&kernel, static_cast<CUlibrary>(library), name.c_str());
   }

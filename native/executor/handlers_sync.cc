@@ -18,7 +18,10 @@ void handle_phos_begin_capture(Session& session, const Command& command, Reply& 
   }
   if (result == CUDA_SUCCESS) {
     session.streams().capture_began();
-    session.captures()[request->stream] = request->graph;
+    Capture& capture = session.captures()[request->stream];
+    capture.graph = request->graph;
+    capture.streams.insert(request->stream);
+    capture.commands.push_back(Session::saved(command));
   }
   reply.finish(result);
 }
@@ -33,7 +36,8 @@ void handle_phos_end_capture(Session& session, const Command& command, Reply& re
     reply.finish(result != CUDA_SUCCESS ? result : CUDA_ERROR_ILLEGAL_STATE);
     return;
   }
-  const std::uint64_t wire = capture->second;
+  const std::uint64_t wire = capture->second.graph;
+  std::vector<SavedCommand> recipe = std::move(capture->second.commands);
   session.captures().erase(capture);
   session.streams().capture_ended();
   CUgraph graph = nullptr;
@@ -43,7 +47,11 @@ void handle_phos_end_capture(Session& session, const Command& command, Reply& re
     reply.finish(CUDA_SUCCESS);
     return;
   }
-  if (result == CUDA_SUCCESS) session.create(HandleType::graph, wire, graph, command, {});
+  if (result == CUDA_SUCCESS) {
+    session.create(HandleType::graph, wire, graph, command, {});
+    Object* object = session.find(HandleType::graph, wire);
+    if (object != nullptr) object->recipe = std::move(recipe);
+  }
   reply.finish(result);
 }
 

@@ -7,7 +7,7 @@
 // is zero, and every chunk carries its own checksum in `chunks`. `image_id` is random and the same
 // in all files of one folder, so that files of two images cannot be mixed.
 //
-//   objects   SnapshotFacts, allocations, objects (snapshot.h)
+//   objects   SnapshotFacts, allocations, objects, placements, variables (snapshot.h)
 //   blobs     count times: digest, u64 bytes, the bytes
 //   chunks    IndexHead; `sources` times: image_id, u32 lanes, u32 pad, u64 bytes, path;
 //             `dead` times DeadExtent; count times ChunkEntry, ascending by address
@@ -24,7 +24,7 @@
 
 namespace phos::executor {
 
-inline constexpr std::uint32_t kImageVersion = 2;
+inline constexpr std::uint32_t kImageVersion = 3;
 inline constexpr std::uint32_t kPageBytes = 4096;
 inline constexpr std::uint32_t kMaxLanes = 16;
 inline constexpr std::uint32_t kMaxSources = 64;  // folders of other images that one may refer to

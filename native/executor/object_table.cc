@@ -23,6 +23,7 @@ Object* ObjectTable::add(HandleType type, std::uint64_t wire, void* real) {
   place->wire = wire;
   place->real = real;
   place->creation = next_creation();
+  place->used = type != HandleType::function && type != HandleType::kernel;
   ++size_;
   return place.get();
 }

@@ -5,7 +5,9 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "executor/digest.h"
@@ -20,6 +22,7 @@ struct SavedCommand {
   std::uint16_t op = 0;
   std::uint64_t context = 0;
   std::vector<std::uint8_t> payload;
+  std::uint64_t order = 0;  // changes: when, among creations
 
   bool operator==(const SavedCommand&) const = default;
 };
@@ -38,6 +41,15 @@ struct Object {
   std::uint64_t value = 0;  // what device code sees of it (an address), compared at restore
   std::uint64_t state = 0;  // of the type's own
   Digest image;             // modules and libraries: their code image in the blob store
+  // What the driver was made to place (placement.h).
+  bool used = true;               // functions and kernels: false until something needs their code
+  bool touched = false;           // libraries: a kernel or variable of it was asked for
+  std::set<std::string> variables;  // modules and libraries: whose addresses were asked for
+  std::uint64_t owner = 0;        // creation of the module, library or graph that it went with
+  // Graphs: what was captured, from its beginning to before its end, which is `create`.
+  std::vector<SavedCommand> recipe;
+  // Graphs and executable graphs: creations of the graphs that they were made from.
+  std::vector<std::uint64_t> made_from;
 };
 
 class ObjectTable {
@@ -65,6 +77,9 @@ class ObjectTable {
   std::vector<std::uint64_t> children_of(std::uint64_t wire);
   std::size_t size() const noexcept { return size_; }
   std::uint64_t next_creation() noexcept { return ++creation_; }
+  // Restore repeats what has its number already: the next one given is `next`.
+  void continue_at(std::uint64_t next) noexcept { creation_ = next - 1; }
+  std::uint64_t last_creation() const noexcept { return creation_; }
   void clear();
 
  private:

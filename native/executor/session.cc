@@ -8,9 +8,10 @@
 #include "executor/callbacks.h"
 #include "executor/helpers.h"
 #include "executor/host_arenas.h"
+#include "executor/parking.h"
 #include "executor/pinned_pool.h"
 #include "executor/waits.h"
-#include "gen/codec.h"
+#include "phos/placing.h"
 #include "ring/consumer.h"
 #include "ring/reply.h"
 
@@ -113,6 +114,28 @@ void Session::create(HandleType type, std::uint64_t wire, void* real, const Comm
     object->parents.push_back(command.context());
   }
   object->create = saved(command);
+  if (!is_function(type) && type != HandleType::graph && type != HandleType::graph_exec) return;
+  for (const std::uint64_t parent : parents) {
+    Object* library = objects_.find(HandleType::library, parent);
+    if (library != nullptr) library->touched = true;
+    const Object* graph = objects_.find(HandleType::graph, parent);
+    if (graph != nullptr) object->made_from.push_back(graph->creation);
+  }
+}
+
+void Session::note_captured(const Command& command, const OrderPlace& place) {
+  if (!place.counts) return;
+  for (auto& [origin, capture] : captures_) {
+    const bool joins = command.call() == CallId::cuStreamWaitEvent &&
+                       capture.events.contains(place.needs);
+    if (joins) capture.streams.insert(*place.stream);
+    if (!capture.streams.contains(*place.stream)) {
+      if (place.records != 0) capture.events.erase(place.records);
+      continue;
+    }
+    if (place.records != 0) capture.events.insert(place.records);
+    capture.commands.push_back(saved(command));
+  }
 }
 
 SavedCommand Session::saved(const Command& command) {
@@ -120,73 +143,90 @@ SavedCommand Session::saved(const Command& command) {
                       {command.payload().begin(), command.payload().end()}};
 }
 
-namespace {
-
-template <class Request, class Field>
-std::uint64_t selector(const SavedCommand& change, Field Request::*field) noexcept {
-  Request request{};
-  if (change.payload.size() < sizeof(request)) return 0;
-  std::memcpy(&request, change.payload.data(), sizeof(request));
-  return static_cast<std::uint32_t>(request.*field);
-}
-
-// Two changes of an object of the same kind set the same thing.
-std::uint64_t kind_of_change(const SavedCommand& change) noexcept {
-  std::uint64_t what = 0;
-  switch (static_cast<CallId>(change.op)) {
-    case CallId::cuFuncSetAttribute:
-      what = selector(change, &codec::Req_cuFuncSetAttribute::attrib);
-      break;
-    case CallId::cuKernelSetAttribute:
-      what = selector(change, &codec::Req_cuKernelSetAttribute::attrib);
-      break;
-    case CallId::cuStreamSetAttribute:
-      what = selector(change, &codec::Req_cuStreamSetAttribute::attr);
-      break;
-    case CallId::cuMemPoolSetAttribute:
-      what = selector(change, &codec::Req_cuMemPoolSetAttribute::attr);
-      break;
-    default:
-      break;
-  }
-  return std::uint64_t{change.op} << 32 | what;
-}
-
-}  // namespace
-
 void Session::mutate(HandleType type, std::uint64_t wire, const Command& command) {
   const SessionLock lock(*this);
+  SavedCommand change = saved(command);
+  // The last change of each kind counts: programs set the same attribute before every launch. It
+  // takes the place of the first, which may have made the driver load something.
+  const std::uint64_t kind = kind_of_change(change);
+  // The executor's one context is no object of the table; records carry 0 for it.
+  if (type == HandleType::context && wire == 0) return placements_.changed(std::move(change), kind);
   Object* object = objects_.find(type, wire);
   if (object == nullptr) {
     protocol_error(command.call(), "an object that is changed does not exist");
     return;
   }
-  SavedCommand change = saved(command);
-  // The last change of each kind counts: programs set the same attribute before every launch.
-  const std::uint64_t kind = kind_of_change(change);
-  std::erase_if(object->mutations,
-                [kind](const SavedCommand& earlier) { return kind_of_change(earlier) == kind; });
+  // What was made from a graph meanwhile is of the graph as it was then: all its changes count.
+  for (SavedCommand& earlier : object->mutations) {
+    if (type == HandleType::graph || kind_of_change(earlier) != kind) continue;
+    change.order = earlier.order;
+    earlier = std::move(change);
+    return;
+  }
+  change.order = objects_.next_creation();
   object->mutations.push_back(std::move(change));
+}
+
+void Session::destroy_children(HandleType type, std::uint64_t wire,
+                               std::vector<std::unique_ptr<Object>>& gone) {
+  for (const std::uint64_t child : objects_.children_of(wire)) {
+    if (!is_handle(child)) continue;
+    const auto child_type = static_cast<HandleType>(handle_type(child));
+    // An executable graph outlives the graph that it was made from.
+    if (type == HandleType::graph && child_type == HandleType::graph_exec) continue;
+    destroy_children(child_type, child, gone);
+    std::unique_ptr<Object> object = objects_.remove(child_type, child);
+    if (object != nullptr) gone.push_back(std::move(object));
+  }
 }
 
 CUresult Session::destroy(HandleType type, std::uint64_t wire) {
   const SessionLock lock(*this);
-  std::unique_ptr<Object> gone = objects_.remove(type, wire);
-  if (gone == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  std::vector<std::unique_ptr<Object>> gone;
+  gone.push_back(objects_.remove(type, wire));
+  if (gone.front() == nullptr) return CUDA_ERROR_INVALID_HANDLE;
   if (type == HandleType::stream) streams_.forget(wire);
-  if (type == HandleType::module || type == HandleType::library || type == HandleType::context ||
-      type == HandleType::graph || type == HandleType::graph_exec) {
-    for (const std::uint64_t child : objects_.children_of(wire)) {
-      if (!is_handle(child)) continue;
-      const auto child_type = static_cast<HandleType>(handle_type(child));
-      // An executable graph outlives the graph that it was made from.
-      if (type == HandleType::graph && child_type == HandleType::graph_exec) continue;
-      destroy(child_type, child);
-    }
+  if (is_code(type) || type == HandleType::context || type == HandleType::graph ||
+      type == HandleType::graph_exec) {
+    destroy_children(type, wire, gone);
   }
   // What is loaded later may lie where it does because of this one, so that its place must be taken
   // at a restore. Its image stays; the same image loaded again and again is kept once.
-  if (gone->image != Digest{}) history_.push_back(std::move(gone));
+  if (gone.front()->image != Digest{}) placements_.unloaded(std::move(gone));
+  if (type == HandleType::graph) placements_.graph_destroyed(std::move(gone));
+  if (type == HandleType::graph_exec) placements_.forget_graphs();
+  return CUDA_SUCCESS;
+}
+
+// What cannot be loaded fails again in the call that needs it, and says so there.
+void Session::first_use(Object& object) noexcept {
+  placements_.used(object);
+  const PlacingScope placing;
+  auto* function = static_cast<CUfunction>(object.real);
+  if (object.type == HandleType::kernel &&
+      driver_.cuKernelGetFunction(&function, static_cast<CUkernel>(object.real)) != CUDA_SUCCESS) {
+    return;
+  }
+  if (driver_.cuFuncLoad(function) != CUDA_ERROR_NOT_SUPPORTED) return;
+  int registers = 0;  // drivers before 12.4: asking for an attribute of the code loads it
+  driver_.cuFuncGetAttribute(&registers, CU_FUNC_ATTRIBUTE_NUM_REGS, function);
+}
+
+CUresult Session::find_variable(HandleType type, std::uint64_t wire, const std::string& name,
+                                CUdeviceptr* address, std::size_t* bytes) {
+  void* real = nullptr;
+  CUresult result = resolve(type, wire, false, &real);
+  if (result != CUDA_SUCCESS) return result;
+  const PlacingScope placing;
+  result = type == HandleType::module
+               ? driver_.cuModuleGetGlobal(address, bytes, static_cast<CUmodule>(real),
+                                           name.c_str())
+               : driver_.cuLibraryGetGlobal(address, bytes, static_cast<CUlibrary>(real),
+                                            name.c_str());
+  if (result != CUDA_SUCCESS) return result;
+  const SessionLock lock(*this);
+  Object* object = objects_.find(type, wire);
+  if (object != nullptr) placements_.looked_up(*object, name);
   return CUDA_SUCCESS;
 }
 
@@ -217,6 +257,12 @@ void Session::finish(const Reply& reply, CUresult status, const void* data,
   const RecordHeader& header = reply.header();
   const auto call = static_cast<CallId>(header.op);
   if (is_sticky(status)) note_context_error(status, call);
+  if (capture_reply_ != nullptr && is_held_here()) {
+    capture_reply_->status = status;
+    const auto* from = static_cast<const std::uint8_t*>(data);
+    capture_reply_->data.assign(from, from + bytes);
+    return;
+  }
   if (!reply.is_sync()) {
     // Errors that CUDA returns at the call were decided by the client: this one is ours.
     if (status != CUDA_SUCCESS && !is_sticky(status)) {
@@ -226,12 +272,6 @@ void Session::finish(const Reply& reply, CUresult status, const void* data,
       const std::lock_guard lock(names_mutex_);
       last_deferred_error_ = std::string(call_name(call)) + " answered " + std::to_string(status);
     }
-    return;
-  }
-  if (capture_reply_ != nullptr && is_held_here()) {
-    capture_reply_->status = status;
-    const auto* from = static_cast<const std::uint8_t*>(data);
-    capture_reply_->data.assign(from, from + bytes);
     return;
   }
   RingHeader* ring = ring_.load(std::memory_order_acquire);

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -19,6 +20,7 @@
 #include "executor/command.h"
 #include "executor/device_memory.h"
 #include "executor/object_table.h"
+#include "executor/placement.h"
 #include "executor/streams.h"
 #include "executor/write_set.h"
 #include "gen/driver_table.h"
@@ -28,6 +30,7 @@
 namespace phos::executor {
 
 class HostArenas;
+struct OrderPlace;
 class Helpers;
 class Waits;
 class BlobStore;
@@ -68,6 +71,14 @@ struct CapturedReply {
   std::vector<std::uint8_t> data;
 };
 
+// A capture under way, with what a restore needs to capture the same again.
+struct Capture {
+  std::uint64_t graph = 0;  // the handle that it will have
+  std::vector<SavedCommand> commands;
+  std::set<std::uint64_t> streams;  // that have joined it
+  std::set<std::uint64_t> events;   // recorded in it
+};
+
 struct SessionEvents {
   std::function<void(CUresult status, const char* call)> context_error;
   std::function<void(CallId call)> unsupported;
@@ -89,6 +100,16 @@ class Session {
     if (is_held_here()) return resolve_here(type, wire, nullable, real);
     const SessionLock lock(*this);
     return resolve_here(type, wire, nullable, real);
+  }
+  // A function or kernel that the driver is about to need. Its code is loaded here at the first
+  // use, in the way in which a restore loads it, and not by the launch.
+  CUresult resolve_use(HandleType type, std::uint64_t wire, void** real) noexcept {
+    const SessionLock lock(*this);
+    Object* object = objects_.find(type, wire);
+    if (object == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+    *real = object->real;
+    if (!object->used) first_use(*object);
+    return CUDA_SUCCESS;
   }
   // Records that `command` has made `real`, which the program calls `wire`.
   void create(HandleType type, std::uint64_t wire, void* real, const Command& command,
@@ -117,8 +138,10 @@ class Session {
   BlobStore& blobs() noexcept { return *blobs_; }
   Callbacks& callbacks() noexcept { return *callbacks_; }
   PinnedPool& pinned() noexcept { return *pinned_; }
-  // Captures under way: stream -> the handle that the graph will have.
-  std::map<std::uint64_t, std::uint64_t>& captures() noexcept { return captures_; }
+  // Captures under way, by the stream that they began on.
+  std::map<std::uint64_t, Capture>& captures() noexcept { return captures_; }
+  // A command is about to run: adds it to the capture that it is part of.
+  void note_captured(const Command& command, const OrderPlace& place);
   Object* find(HandleType type, std::uint64_t wire) noexcept { return objects_.find(type, wire); }
 
   // --- what the drain uses -----------------------------------------------------------------
@@ -133,8 +156,13 @@ class Session {
   // Replies of commands that run in this thread go to `captured` instead (restore); null ends it.
   void capture_replies(CapturedReply* captured) noexcept { capture_reply_ = captured; }
   static SavedCommand saved(const Command& command);
-  // Destroyed modules and libraries, oldest first: restore repeats where the driver placed things.
-  std::vector<std::unique_ptr<Object>>& history() noexcept { return history_; }
+  // What made the driver place things, for restore.
+  PlacementHistory& placements() noexcept { return placements_; }
+  // Where a variable of a module or library lies. It is remembered as looked up.
+  CUresult find_variable(HandleType type, std::uint64_t wire, const std::string& name,
+                         CUdeviceptr* address, std::size_t* bytes);
+  // Held by helpers around what places things, so that their order is known.
+  std::mutex& placing() noexcept { return placing_; }
   void note_context_error(CUresult status, CallId call);
   // True when nothing of this session can be inside the driver any more.
   bool is_quiet();
@@ -166,6 +194,9 @@ class Session {
     return holder_.load(std::memory_order_relaxed) == __builtin_thread_pointer();
   }
   void destroy_objects();
+  void first_use(Object& object) noexcept;
+  void destroy_children(HandleType type, std::uint64_t wire,
+                        std::vector<std::unique_ptr<Object>>& gone);
   CUresult resolve_here(HandleType type, std::uint64_t wire, bool nullable, void** real) noexcept {
     if (type == HandleType::stream && wire <= 2) {
       // SAFETY: CUDA defines these three small numbers as stream handles.
@@ -193,10 +224,11 @@ class Session {
   std::unique_ptr<BlobStore> blobs_;
   std::unique_ptr<Callbacks> callbacks_;
   std::unique_ptr<PinnedPool> pinned_;
-  std::map<std::uint64_t, std::uint64_t> captures_;
+  std::map<std::uint64_t, Capture> captures_;
   std::unique_ptr<Helpers> helpers_;
   std::unique_ptr<Waits> waits_;
-  std::vector<std::unique_ptr<Object>> history_;
+  PlacementHistory placements_{objects_};
+  std::mutex placing_;
   std::atomic<RingHeader*> ring_{nullptr};
   ring::Geometry geometry_{};
   CapturedReply* capture_reply_ = nullptr;

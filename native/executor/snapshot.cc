@@ -11,6 +11,7 @@ namespace {
 void put_command(ByteWriter& out, const SavedCommand& command) {
   out.put(command.op);
   out.put(command.context);
+  out.put(command.order);
   out.bytes(command.payload);
 }
 
@@ -18,6 +19,7 @@ SavedCommand get_command(ByteReader& in) {
   SavedCommand command;
   command.op = in.get<std::uint16_t>();
   command.context = in.get<std::uint64_t>();
+  command.order = in.get<std::uint64_t>();
   const auto payload = in.bytes();
   if (!is_call(command.op)) in.invalid("a command of an unknown call");
   if (payload.size() > kMaxRecordBytes) in.invalid("a command larger than a ring holds");
@@ -25,7 +27,7 @@ SavedCommand get_command(ByteReader& in) {
   return command;
 }
 
-constexpr std::size_t kLeastCommandBytes = 18;
+constexpr std::size_t kLeastCommandBytes = 26;
 
 void put_object(ByteWriter& out, const SavedObject& object) {
   out.put(static_cast<std::uint8_t>(object.type));
@@ -40,6 +42,8 @@ void put_object(ByteWriter& out, const SavedObject& object) {
   put_command(out, object.create);
   out.put(static_cast<std::uint64_t>(object.mutations.size()));
   for (const SavedCommand& change : object.mutations) put_command(out, change);
+  out.put(static_cast<std::uint64_t>(object.recipe.size()));
+  for (const SavedCommand& captured : object.recipe) put_command(out, captured);
 }
 
 SavedObject get_object(ByteReader& in) {
@@ -62,7 +66,44 @@ SavedObject get_object(ByteReader& in) {
   object.create = get_command(in);
   const std::uint64_t changes = in.count(kLeastCommandBytes);
   for (std::uint64_t i = 0; i < changes; ++i) object.mutations.push_back(get_command(in));
+  const std::uint64_t captured = in.count(kLeastCommandBytes);
+  for (std::uint64_t i = 0; i < captured; ++i) object.recipe.push_back(get_command(in));
   return object;
+}
+
+void put_placement(ByteWriter& out, const Placement& placement) {
+  out.put(placement.order);
+  out.put(static_cast<std::uint8_t>(placement.kind));
+  if (placement.kind == PlacementKind::change) return put_command(out, placement.command);
+  out.put(static_cast<std::uint8_t>(placement.type));
+  out.put(placement.wire);
+  out.put(placement.owner);
+  out.text(placement.name);
+}
+
+Placement get_placement(ByteReader& in) {
+  Placement placement;
+  placement.order = in.get<std::uint64_t>();
+  const auto kind = in.get<std::uint8_t>();
+  if (kind == 0 || kind > kMaxPlacementKind) in.invalid("a placement of an unknown kind");
+  placement.kind = static_cast<PlacementKind>(kind);
+  if (placement.kind == PlacementKind::change) {
+    placement.command = get_command(in);
+    return placement;
+  }
+  const auto type = in.get<std::uint8_t>();
+  placement.type = static_cast<HandleType>(type);
+  placement.wire = in.get<std::uint64_t>();
+  placement.owner = in.get<std::uint64_t>();
+  placement.name = in.text();
+  const bool is_graph =
+      placement.kind == PlacementKind::unload && placement.type == HandleType::graph;
+  const bool fits = placement.kind == PlacementKind::use ? is_function(placement.type)
+                                                         : is_code(placement.type) || is_graph;
+  if (!fits || !is_handle(placement.wire) || handle_type(placement.wire) != type) {
+    in.invalid("a placement of an object that is never placed");
+  }
+  return placement;
 }
 
 }  // namespace
@@ -86,6 +127,8 @@ std::vector<std::uint8_t> encode_objects(const Snapshot& snapshot) {
   }
   out.put(static_cast<std::uint64_t>(snapshot.objects.size()));
   for (const SavedObject& object : snapshot.objects) put_object(out, object);
+  out.put(static_cast<std::uint64_t>(snapshot.placements.size()));
+  for (const Placement& placement : snapshot.placements) put_placement(out, placement);
   out.put(static_cast<std::uint64_t>(snapshot.variables.size()));
   for (const Region& variable : snapshot.variables) {
     out.put(variable.address);
@@ -120,13 +163,21 @@ Snapshot decode_objects(ByteReader& in) {
     }
     snapshot.allocations.push_back(allocation);
   }
-  const std::uint64_t objects = in.count(66);
+  const std::uint64_t objects = in.count(82);
   std::uint64_t last = 0;
   for (std::uint64_t i = 0; i < objects; ++i) {
     SavedObject object = get_object(in);
     if (object.creation <= last) in.invalid("objects out of order");
     last = object.creation;
     snapshot.objects.push_back(std::move(object));
+  }
+  const std::uint64_t placements = in.count(34);
+  last = 0;
+  for (std::uint64_t i = 0; i < placements; ++i) {
+    Placement placement = get_placement(in);
+    if (placement.order <= last) in.invalid("placements out of order");
+    last = placement.order;
+    snapshot.placements.push_back(std::move(placement));
   }
   const std::uint64_t variables = in.count(32);
   for (std::uint64_t i = 0; i < variables; ++i) {

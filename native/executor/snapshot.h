@@ -11,6 +11,7 @@
 #include "executor/bytes.h"
 #include "executor/device_memory.h"
 #include "executor/object_table.h"
+#include "executor/placement.h"
 
 namespace phos::executor {
 
@@ -33,10 +34,11 @@ struct SavedObject {
   bool live = true;  // false: it was destroyed, and only its place counts
   std::uint64_t value = 0;
   std::uint64_t state = 0;
-  Digest image;
+  Digest image;  // in the blobs: code of modules and libraries, elements of arrays
   std::vector<std::uint64_t> parents;
   SavedCommand create;
   std::vector<SavedCommand> mutations;
+  std::vector<SavedCommand> recipe;  // captured graphs
 };
 
 // Memory to copy. Variables lie where the driver put them: restore compares the addresses.
@@ -51,6 +53,7 @@ struct Snapshot {
   SnapshotFacts facts;
   std::vector<Allocation> allocations;
   std::vector<SavedObject> objects;  // by creation
+  std::vector<Placement> placements;  // by order, among creations and changes
   std::vector<Region> variables;
   std::vector<MemoryRange> ranges;  // granules of live allocations; not stored, they follow
   std::map<Digest, Blob> blobs;

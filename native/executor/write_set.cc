@@ -147,8 +147,8 @@ GraphWrites::Record& GraphWrites::record_of(std::uint64_t graph) {
 void GraphWrites::captured(Session& session, const Command& command) {
   Claims claims = claims_of(command);
   const bool one = session.captures().size() == 1;
-  for (const auto& [stream, graph] : session.captures()) {
-    Record& record = record_of(graph);
+  for (const auto& [stream, capture] : session.captures()) {
+    Record& record = record_of(capture.graph);
     // A stream that joined a capture does not say which one it joined.
     record.everything = record.everything || claims.everything || claims.graph_exec != 0 || !one;
     record.words.insert(record.words.end(), claims.words.begin(), claims.words.end());

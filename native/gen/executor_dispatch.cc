@@ -320,43 +320,6 @@ void handle_cuModuleGetFunctionCount(Session& session_, const Command& command_,
   reply_.finish(CUDA_SUCCESS, &rep_, sizeof(rep_));
 }
 
-void handle_cuModuleGetGlobal(Session& session_, const Command& command_, Reply& reply_) {
-  constexpr CallId kCall = CallId::cuModuleGetGlobal;
-  const auto* const sent_ = command_.as<codec::Req_cuModuleGetGlobal>();
-  if (sent_ == nullptr) {
-    return refuse(session_, reply_, kCall, "the request is too short");
-  }
-  const codec::Req_cuModuleGetGlobal& req_ = *sent_;
-  CUdeviceptr value_dptr{};
-  CUdeviceptr* const dptr = &value_dptr;
-  size_t value_bytes{};
-  size_t* const bytes = &value_bytes;
-  void* real_hmod = nullptr;
-  if (const CUresult status_ =
-          session_.resolve(HandleType::module, req_.hmod, false, &real_hmod);
-      status_ != CUDA_SUCCESS) {
-    return reply_.finish(status_);
-  }
-  const CUmodule hmod = static_cast<CUmodule>(real_hmod);
-  const std::uint8_t* blob_name = nullptr;
-  if (!find_blob(command_, req_.name, false, &blob_name)) {
-    return refuse(session_, reply_, kCall, "name lies outside the payload");
-  }
-  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) {
-    return refuse(session_, reply_, kCall, "name is not terminated");
-  }
-  // SAFETY: the text lies in the payload and ends there.
-  const char* const name =
-      reinterpret_cast<const char*>(blob_name);
-  if (dptr == nullptr && bytes == nullptr) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
-  const CUresult result_ = session_.driver().cuModuleGetGlobal(dptr, bytes, hmod, name);
-  if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
-  codec::Rep_cuModuleGetGlobal rep_{};
-  rep_.dptr = static_cast<std::uint64_t>(value_dptr);
-  rep_.bytes = static_cast<std::uint64_t>(value_bytes);
-  reply_.finish(CUDA_SUCCESS, &rep_, sizeof(rep_));
-}
-
 void handle_cuLibraryUnload(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuLibraryUnload;
   const auto* const sent_ = command_.as<codec::Req_cuLibraryUnload>();
@@ -423,43 +386,6 @@ void handle_cuKernelGetFunction(Session& session_, const Command& command_, Repl
   const std::uint64_t parents_[] = {command_.context(), req_.kernel};
   session_.create(HandleType::function, req_.pFunc, made_pFunc, command_, parents_);
   reply_.finish(CUDA_SUCCESS);
-}
-
-void handle_cuLibraryGetGlobal(Session& session_, const Command& command_, Reply& reply_) {
-  constexpr CallId kCall = CallId::cuLibraryGetGlobal;
-  const auto* const sent_ = command_.as<codec::Req_cuLibraryGetGlobal>();
-  if (sent_ == nullptr) {
-    return refuse(session_, reply_, kCall, "the request is too short");
-  }
-  const codec::Req_cuLibraryGetGlobal& req_ = *sent_;
-  CUdeviceptr value_dptr{};
-  CUdeviceptr* const dptr = &value_dptr;
-  size_t value_bytes{};
-  size_t* const bytes = &value_bytes;
-  void* real_library = nullptr;
-  if (const CUresult status_ =
-          session_.resolve(HandleType::library, req_.library, false, &real_library);
-      status_ != CUDA_SUCCESS) {
-    return reply_.finish(status_);
-  }
-  const CUlibrary library = static_cast<CUlibrary>(real_library);
-  const std::uint8_t* blob_name = nullptr;
-  if (!find_blob(command_, req_.name, false, &blob_name)) {
-    return refuse(session_, reply_, kCall, "name lies outside the payload");
-  }
-  if (blob_name != nullptr && !is_terminated(blob_name, req_.name.bytes)) {
-    return refuse(session_, reply_, kCall, "name is not terminated");
-  }
-  // SAFETY: the text lies in the payload and ends there.
-  const char* const name =
-      reinterpret_cast<const char*>(blob_name);
-  if (dptr == nullptr && bytes == nullptr) return reply_.finish(CUDA_ERROR_INVALID_VALUE);
-  const CUresult result_ = session_.driver().cuLibraryGetGlobal(dptr, bytes, library, name);
-  if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
-  codec::Rep_cuLibraryGetGlobal rep_{};
-  rep_.dptr = static_cast<std::uint64_t>(value_dptr);
-  rep_.bytes = static_cast<std::uint64_t>(value_bytes);
-  reply_.finish(CUDA_SUCCESS, &rep_, sizeof(rep_));
 }
 
 void handle_cuLibraryGetManaged(Session& session_, const Command& command_, Reply& reply_) {
@@ -1195,7 +1121,7 @@ void handle_cuFuncLoad(Session& session_, const Command& command_, Reply& reply_
   const codec::Req_cuFuncLoad& req_ = *sent_;
   void* real_function = nullptr;
   if (const CUresult status_ =
-          session_.resolve(function_or_kernel(req_.function), req_.function, false, &real_function);
+          session_.resolve_use(function_or_kernel(req_.function), req_.function, &real_function);
       status_ != CUDA_SUCCESS) {
     return reply_.finish(status_);
   }
@@ -1472,7 +1398,7 @@ void handle_cuOccupancyMaxActiveBlocksPerMultiprocessor(Session& session_, const
   int* const numBlocks = &value_numBlocks;
   void* real_func = nullptr;
   if (const CUresult status_ =
-          session_.resolve(function_or_kernel(req_.func), req_.func, false, &real_func);
+          session_.resolve_use(function_or_kernel(req_.func), req_.func, &real_func);
       status_ != CUDA_SUCCESS) {
     return reply_.finish(status_);
   }
@@ -1498,7 +1424,7 @@ void handle_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(Session& sessio
   int* const numBlocks = &value_numBlocks;
   void* real_func = nullptr;
   if (const CUresult status_ =
-          session_.resolve(function_or_kernel(req_.func), req_.func, false, &real_func);
+          session_.resolve_use(function_or_kernel(req_.func), req_.func, &real_func);
       status_ != CUDA_SUCCESS) {
     return reply_.finish(status_);
   }
@@ -1528,7 +1454,7 @@ void handle_cuOccupancyAvailableDynamicSMemPerBlock(Session& session_, const Com
   size_t* const dynamicSmemSize = &value_dynamicSmemSize;
   void* real_func = nullptr;
   if (const CUresult status_ =
-          session_.resolve(function_or_kernel(req_.func), req_.func, false, &real_func);
+          session_.resolve_use(function_or_kernel(req_.func), req_.func, &real_func);
       status_ != CUDA_SUCCESS) {
     return reply_.finish(status_);
   }

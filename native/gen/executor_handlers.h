@@ -13,6 +13,8 @@ Handler handler_for(CallId id) noexcept;
 
 // Hand-written in native/executor. A saved command goes to the same handler at restore.
 void handle_cuCtxSynchronize(Session& session, const Command& command, Reply& reply);
+void handle_cuModuleGetGlobal(Session& session, const Command& command, Reply& reply);
+void handle_cuLibraryGetGlobal(Session& session, const Command& command, Reply& reply);
 void handle_cuMemGetInfo(Session& session, const Command& command, Reply& reply);
 void handle_cuMemAlloc(Session& session, const Command& command, Reply& reply);
 void handle_cuMemFree(Session& session, const Command& command, Reply& reply);

@@ -8,7 +8,7 @@ import { Cursor, invalidFile } from './cursor.ts';
 import { storageError } from './files.ts';
 import { xxh3 } from './xxh3.ts';
 
-export const GPU_VERSION = 2;
+export const GPU_VERSION = 3;
 export const PAGE_BYTES = 4096;
 export const HEADER_BYTES = 104;
 export const MAX_LANES = 16;

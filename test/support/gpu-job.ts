@@ -12,6 +12,7 @@ export const programs = {
   steps: join(buildDir, 'examples/steps/steps'),
   family: join(buildDir, 'test/subjects/family'),
   random: join(buildDir, 'test/subjects/random_program'),
+  graphs: join(buildDir, 'test/subjects/graph_program'),
 } as const;
 export const ptx = join(buildDir, 'examples/steps/steps.ptx');
 

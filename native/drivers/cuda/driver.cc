@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <cstdlib>
 
+#include "drivers/cuda/reservations.h"
+
 namespace phos::cuda {
 namespace {
 
@@ -50,6 +52,7 @@ LoadOutcome fill_driver_table(DriverTable& table) {
                        " is the stand-in of phos, not a driver; set PHOS_CUDA_LIBRARY to the real "
                        "libcuda.so.1 or take phos out of LD_LIBRARY_PATH"};
   }
+  const Redirection redirection = redirect_reservations(handle);
   // SAFETY: the driver exports this symbol with this signature since CUDA 12.0.
   const auto get_proc_address =
       reinterpret_cast<GetProcAddress>(dlsym(handle, "cuGetProcAddress_v2"));
@@ -57,7 +60,8 @@ LoadOutcome fill_driver_table(DriverTable& table) {
   fill_unsupported(table);
   const std::size_t filled = load_driver_table(table, resolve, &library);
   return {true, std::string(name) + ": " + std::to_string(filled) + " of " +
-                    std::to_string(driver_symbols().size()) + " functions"};
+                    std::to_string(driver_symbols().size()) + " functions; " +
+                    redirection.message};
 }
 
 }  // namespace phos::cuda

@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <cstdlib>
+#include <string_view>
+
 #include "code-images/image.h"
 #include "code-images/ptx_scan.h"
 #include "drivers/sim/calls.h"
@@ -27,6 +30,14 @@ CUresult describe(Library& library) {
   return CUDA_SUCCESS;
 }
 
+bool loads_eagerly() noexcept {
+  static const bool eager = [] {
+    const char* const loading = std::getenv("CUDA_MODULE_LOADING");
+    return loading != nullptr && std::string_view(loading) == "EAGER";
+  }();
+  return eager;
+}
+
 CUresult load_data(CUlibrary* out, const void* image, CUjit_option* /*options*/,
                    void** /*values*/, unsigned /*count*/, CUlibraryOption* /*library_options*/,
                    void** /*library_values*/, unsigned /*library_count*/) {
@@ -45,9 +56,8 @@ CUresult load_data(CUlibrary* out, const void* image, CUjit_option* /*options*/,
   if (result == CUDA_SUCCESS) {
     result = place_managed(*library);
   }
-  // Where a context is current its instance is made at once, so that variables are placed in the
-  // order in which libraries are loaded and not in that of first use.
-  const bool has_context = entry.with_context() == CUDA_SUCCESS;
+  // As hardware does by default, variables are placed when something of the library is used first.
+  const bool has_context = loads_eagerly() && entry.with_context() == CUDA_SUCCESS;
   if (result == CUDA_SUCCESS && has_context) {
     Module* module = nullptr;
     result = instance_of(entry.context(), *library, &module);

@@ -4,6 +4,7 @@
 // actor must be where the model says it is.
 import { type AnyActor, createActor, fromPromise, SimulatedClock } from 'xstate';
 import { Post, type SupervisorEvent } from '../../src/actors/post.ts';
+import { leafState } from '../../src/machines/leaf-state.ts';
 import { abstractFailures, type MachineEvent } from '../../src/verify/local.ts';
 import type { MachineName, Observer, System } from '../../src/verify/system.ts';
 import type { SystemState } from '../../src/verify/world.ts';
@@ -65,7 +66,8 @@ export class RealActors implements Observer {
     for (const [key, local] of state.actors) {
       const snapshot = this.#actors.get(key)?.getSnapshot();
       const context = JSON.stringify(snapshot?.context, abstractFailures);
-      const text = `${String(snapshot?.value)} ${context}`;
+      const value = snapshot === undefined ? 'gone' : leafState(snapshot.value);
+      const text = `${value} ${context}`;
       if (text !== local.text) differences.push(`${key} is ${text}, not ${local.text}`);
     }
     return differences;

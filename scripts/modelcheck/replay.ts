@@ -4,7 +4,7 @@ import { boot, brokenIn } from '../../src/verify/explore.ts';
 import { mutants } from '../../src/verify/mutants.ts';
 import { scenarios } from '../../src/verify/scenarios.ts';
 import { apply, enabled } from '../../src/verify/steps.ts';
-import { jobInput, realMachines, System } from '../../src/verify/system.ts';
+import { jobInput, machineOf, realMachines, System } from '../../src/verify/system.ts';
 import type { SystemState } from '../../src/verify/world.ts';
 import { RealActors } from './real-actors.ts';
 
@@ -42,7 +42,8 @@ export function replay(trace: Trace, tell: (line: string) => void): number {
     }
     for (const request of scenario.requests) {
       if (!label.startsWith(`a user asks for ${request.jobId}:`)) continue;
-      real.expectJob(`job:${request.jobId}`, request.kind, jobInput(request));
+      const machine = machineOf(request.kind);
+      real.expectJob(`job:${request.jobId}`, machine, jobInput(request));
     }
     if (step.kind === 'crash') real.forget();
     state = apply(state, step, !steps.some((one) => one.kind === 'free'));

@@ -9,16 +9,19 @@ import type { FrozenDump } from '../host/cpu-checkpoint.ts';
 import { readProc } from '../host/proc.ts';
 import type { WithoutFiles } from '../image/commit.ts';
 import { storageError } from '../image/files.ts';
+import { type ParentPlan, parentsOf } from '../image/parents.ts';
 import type { Cuts } from '../machines/dump-parts.ts';
 import type { KeeperRecord } from '../model/domain.ts';
 import {
   type JobFile,
   MANIFEST_VERSION,
   type ManifestClient,
+  type ManifestCpu,
   type ManifestDevice,
 } from '../model/image-manifest.ts';
 import { deadlines } from '../model/limits.ts';
 import { onAll } from './effects.ts';
+import type { SavedClient } from './gpu-save.ts';
 import type { JobClients } from './job-clients.ts';
 import { mappedLibrary } from './mapped-library.ts';
 
@@ -27,8 +30,12 @@ export interface ImageParts {
   readonly phosVersion: string;
   readonly clients: JobClients;
   readonly cuts: Cuts;
-  readonly saved: readonly MethodResult<'save'>[];
-  readonly frozen: FrozenDump;
+  readonly saved: readonly SavedClient[];
+  /** Null: a pre-dump. */
+  readonly frozen: FrozenDump | null;
+  readonly rootPid: number;
+  /** The image that this one is written on. */
+  readonly parent: ParentPlan | null;
   readonly run: KeeperRecord | null;
   readonly owner: { readonly uid: number; readonly gid: number };
 }
@@ -38,8 +45,8 @@ export async function writeImageParts(
   parts: ImageParts,
 ): Promise<{ readonly manifest: WithoutFiles; readonly job: JobFile }> {
   const clients = await onAll(parts.clients.members, (_, index) => clientOf(parts, index));
-  const { image, bytes } = parts.frozen;
-  const library = mappedLibrary(parts.frozen.tree.map((row) => row.pid));
+  const { frozen, rootPid } = parts;
+  const library = frozen === null ? null : mappedLibrary(frozen.tree.map((row) => row.pid));
   if (library !== null) await copyLibrary(library, join(parts.partial, 'lib'));
   return {
     manifest: {
@@ -48,19 +55,18 @@ export async function writeImageParts(
       phosVersion: parts.phosVersion,
       created: new Date().toISOString(),
       clients,
-      cpu: {
-        criuVersion: image.criuVersion,
-        rootPid: image.rootPid,
-        bytes: bytes.toString(),
-        openFiles: image.openFiles,
-      },
-      chain: randomBytes(16).toString('hex'),
-      depth: 0,
-      parents: [],
+      cpu: frozen === null ? null : cpuOf(frozen),
+      chain: parts.parent?.chain ?? randomBytes(16).toString('hex'),
+      depth: parts.parent?.depth ?? 0,
+      parents: await parentsOf(
+        parts.partial,
+        clients.map((client) => client.directory),
+        null,
+      ),
     },
     job: {
       stdio: parts.run?.stdio ?? 'none',
-      argv: parts.run?.argv ?? commandLine(image.rootPid),
+      argv: parts.run?.argv ?? commandLine(rootPid),
       cwd: parts.run?.cwd ?? '/',
       uid: parts.run?.uid ?? parts.owner.uid,
       gid: parts.run?.gid ?? parts.owner.gid,
@@ -78,6 +84,11 @@ async function copyLibrary(from: string, to: string): Promise<void> {
   } catch (thrown) {
     throw storageError(thrown, `copying the client library into ${to}`);
   }
+}
+
+function cpuOf({ image, bytes }: FrozenDump): ManifestCpu {
+  const { criuVersion, rootPid, openFiles } = image;
+  return { criuVersion, rootPid, bytes: bytes.toString(), openFiles };
 }
 
 async function clientOf(parts: ImageParts, index: number): Promise<ManifestClient> {

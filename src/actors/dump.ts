@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A dump with its effects: the machine of dump.machine.ts over executors, the freezer, CRIU and the
-// image on disk.
+// A dump, or a pre-dump, with its effects: the machine of dump.machine.ts over executors, the
+// freezer, CRIU and the image on disk.
 import { copyFileSync, existsSync } from 'node:fs';
 import { createActor } from 'xstate';
 import { PhosError } from '../errors/phos-error.ts';
-import type { MethodResult } from '../executor/protocol.ts';
 import { createJobCgroup, JobCgroup } from '../host/cgroup.ts';
 import {
   type CpuDumpRequest,
@@ -15,24 +14,34 @@ import {
   thawTree,
 } from '../host/cpu-checkpoint.ts';
 import { readTree } from '../host/proc.ts';
+import { noDemands } from '../image/keys.ts';
+import { type ParentPlan, planParent } from '../image/parents.ts';
 import {
   checkTarget,
   commitImage,
-  createPart,
   createPartial,
   discardPartial,
   partialOf,
 } from '../image/commit.ts';
 import { dumpMachine } from '../machines/dump.machine.ts';
-import type { DumpContext, DumpInput } from '../machines/dump-parts.ts';
+import {
+  type DumpContext,
+  type DumpInput,
+  drainBudgetMs,
+  type HoldOutcome,
+  type PlanOutcome,
+} from '../machines/dump-parts.ts';
 import { defaultJobLimits } from '../machines/job-limits.ts';
+import { contractBroken, type DumpPlan, type DumpWish } from '../model/dump-plan.ts';
 import { deadlines } from '../model/limits.ts';
 import { clientsOfTree } from '../model/process-tree.ts';
 import { writeImageParts } from './dump-image.ts';
 import { Effects } from './effects.ts';
+import { GpuSave, requireSameClients } from './gpu-save.ts';
 import type { Job, JobOutcomeReport } from './job.ts';
 import { JobClients } from './job-clients.ts';
 import type { JobRecord } from './job-record.ts';
+import { planTree } from './planner.ts';
 import type { RunEntry } from './run-entry.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -43,6 +52,9 @@ export interface DumpOptions {
   readonly rootPid: number;
   readonly directory: string;
   readonly leaveRunning: boolean;
+  readonly wish: DumpWish;
+  /** An earlier image or pre-dump of the same program, for unchanged chunks; absolute. */
+  readonly parent: string | null;
   readonly closeTcp: boolean;
   readonly drainMs: number | null;
   readonly phosVersion: string;
@@ -58,15 +70,21 @@ const stages: Readonly<Record<string, string>> = {
   draining: 'drain',
   reopening: 'cut',
   backingOff: 'cut',
-  saving: 'save',
+  snapshotting: 'snapshot',
   disconnecting: 'disconnect',
   cpuDumping: 'cpu-dump',
+  thawing: 'thaw',
+  reattaching: 'reattach',
+  holding: 'last bytes',
+  opening: 'open',
+  awaiting: 'last bytes',
   committing: 'commit',
   endingTree: 'end',
   settling: 'put back',
-  thawing: 'thaw',
-  reattaching: 'reattach',
-  opening: 'open',
+  rethawing: 'thaw',
+  abortingSave: 'put back',
+  readmitting: 'reattach',
+  reopeningLast: 'open',
   discarding: 'discard',
 };
 
@@ -76,12 +94,15 @@ class DumpEffects {
   readonly #supervisor: Supervisor;
   readonly #record: JobRecord;
   readonly clients: JobClients;
+  readonly gpu: GpuSave;
   readonly #effects = new Effects<DumpContext>();
   #cgroup: JobCgroup | null = null;
   /** Made for this dump, because the program did not come from phos run. */
   #ownCgroup = false;
-  #saved: MethodResult<'save'>[] = [];
+  #parent: ParentPlan | null = null;
   #frozen: FrozenDump | null = null;
+  #gateWaitNs = 0n;
+  plan: DumpPlan | null = null;
   imageBytes = 0n;
 
   constructor(
@@ -94,14 +115,11 @@ class DumpEffects {
     this.#supervisor = supervisor;
     this.#record = record;
     this.clients = clients;
+    this.gpu = new GpuSave(clients, record, supervisor.rates);
   }
 
   get cgroupPath(): string | null {
     return this.#cgroup?.path ?? null;
-  }
-
-  get deviceBytes(): bigint {
-    return this.#saved.reduce((sum, one) => sum + one.deviceBytes, 0n);
   }
 
   actors() {
@@ -111,9 +129,11 @@ class DumpEffects {
     return {
       planDump: bind(() => this.#plan()),
       closeGates: bind(() => this.clients.closeGates()),
-      drainToCuts: bind((c) => this.clients.drainTo(c.cuts ?? {}, c.limits.drainMs)),
+      drainToCuts: bind((c) => this.clients.drainTo(c.cuts ?? {}, drainBudgetMs(c))),
       openGates: bind(() => this.clients.openGates()),
-      saveGpu: bind((c) => this.#saveGpu(c)),
+      beginSave: bind((c) => this.#beginSave(c)),
+      finishSave: bind((c, signal) => this.gpu.finish(c.limits.saveMs, signal)),
+      abortSave: bind(() => this.gpu.abort()),
       disconnectAgents: bind(() => this.clients.disconnect()),
       dumpCpu: bind((c, signal) => this.#dumpCpu(c, signal)),
       commitImage: bind((c, signal) => this.#commit(c, signal)),
@@ -137,29 +157,48 @@ class DumpEffects {
     };
   }
 
-  async #plan(): Promise<{ readonly clients: readonly string[] }> {
+  async #plan(): Promise<PlanOutcome> {
+    const { wish, directory, rootPid } = this.#options;
     this.clients.requireRunning('dumped');
-    await checkTarget(this.#options.directory);
-    const path = this.#options.run?.record?.cgroup ?? null;
-    this.#ownCgroup = path === null;
-    this.#cgroup = path === null ? createJobCgroup(this.#options.jobId) : new JobCgroup(path);
-    await planCpuDump(this.#request());
+    await checkTarget(directory);
+    this.#parent = await this.#readParent();
+    let pids = [rootPid];
+    if (!wish.gpuOnly) {
+      const path = this.#options.run?.record?.cgroup ?? null;
+      this.#ownCgroup = path === null;
+      this.#cgroup = path === null ? createJobCgroup(this.#options.jobId) : new JobCgroup(path);
+      const { tree } = await planCpuDump(this.#request());
+      pids = tree.map((row) => row.pid);
+    }
     await this.clients.requireSaveable();
-    return { clients: this.clients.ids };
+    this.plan = await planTree(this.clients, pids, this.#supervisor.rates, wish);
+    this.#gateWaitNs = await this.clients.gateWaitNs();
+    const broken = contractBroken(this.plan, wish.maxStallMs);
+    if (broken !== null) throw broken;
+    const { stallMs, stopModeStallMs } = this.plan;
+    return { clients: this.clients.ids, stallMs, stopModeStallMs };
   }
 
-  async #saveGpu(context: DumpContext): Promise<void> {
+  async #readParent(): Promise<ParentPlan | null> {
+    const { parent } = this.#options;
+    if (parent === null) return null;
+    const plan = await planParent(parent, noDemands);
+    requireSameClients(parent, plan.folderOf, this.clients.ids);
+    return plan;
+  }
+
+  async #beginSave(context: DumpContext): Promise<HoldOutcome> {
+    if (this.plan === null) throw new Error('the dump has no plan yet');
     const partial = await createPartial(context.directory, this.#options);
-    const folders: string[] = [];
-    for (const [index, member] of this.clients.members.entries()) {
-      folders.push(await createPart(partial, `gpu-${index}`, member.facts));
+    this.#frozen = null;
+    const forced = context.missed === null ? null : 'stop';
+    if (forced !== null) {
+      this.#record.warnings.push(
+        `${context.missed ?? 'a command'} wrote memory that was not saved yet: that cut was ` +
+          'given up, and a new one was taken in mode stop',
+      );
     }
-    this.#saved = await this.clients.long(
-      'save',
-      (_, index) => ({ directory: folders[index] ?? '', parent: null }),
-      context.limits.saveMs,
-    );
-    for (const result of this.#saved) this.#record.moved('save', result.writtenBytes);
+    return this.gpu.begin(partial, this.plan, this.#parent, forced, context.limits.saveMs);
   }
 
   async #dumpCpu(context: DumpContext, signal: AbortSignal): Promise<void> {
@@ -170,6 +209,8 @@ class DumpEffects {
     });
     this.#frozen = frozen;
     this.#record.moved('cpu-dump', frozen.bytes);
+    const { cpuBytes } = this.plan ?? { cpuBytes: frozen.bytes };
+    this.#supervisor.rates.measured('cpu', cpuBytes, performance.now() - frozen.stoppedAt);
     // A client that came to the tree after the plan has no cut: the image would be without it.
     const known = [...this.#supervisor.clients.values()];
     const now = clientsOfTree(frozen.tree, known).map((client) => client.facts.clientId);
@@ -194,14 +235,18 @@ class DumpEffects {
   }
 
   async #commit(context: DumpContext, signal: AbortSignal): Promise<void> {
-    if (this.#frozen === null) throw new Error('nothing was frozen');
+    const waitedNs = (await this.clients.gateWaitNs()) - this.#gateWaitNs;
+    this.#record.gateWaitMs = Number(waitedNs) / 1e6;
+    if (this.#frozen === null && !context.gpuOnly) throw new Error('nothing was frozen');
     const { manifest, job } = await writeImageParts({
       partial: partialOf(context.directory),
       phosVersion: this.#options.phosVersion,
       clients: this.clients,
       cuts: context.cuts ?? {},
-      saved: this.#saved,
+      saved: this.gpu.saved,
       frozen: this.#frozen,
+      rootPid: context.rootPid,
+      parent: this.#parent,
       run: this.#options.run?.record ?? null,
       owner: this.#options,
     });
@@ -213,7 +258,7 @@ class DumpEffects {
       onProgress: (done, total) => this.#record.progress('files', done, total),
     });
     this.#record.moved('commit', this.imageBytes);
-    if (!context.leaveRunning) this.#record.gatesOpen();
+    if (!context.leaveRunning && !context.gpuOnly) this.#record.gatesOpen();
   }
 
   async #endTree(): Promise<void> {
@@ -244,17 +289,20 @@ export function dumpJob(
   const effects = new DumpEffects(options, supervisor, record, clients);
   const limits =
     options.drainMs === null ? defaultJobLimits : { ...defaultJobLimits, drainMs: options.drainMs };
+  const { gpuOnly, maxStallMs } = options.wish;
   const input: DumpInput = {
     jobId: options.jobId,
     rootPid: options.rootPid,
     directory: options.directory,
     leaveRunning: options.leaveRunning,
+    gpuOnly,
+    maxStallMs,
     limits,
   };
   const actor = createActor(dumpMachine.provide({ actors: effects.actors() }), { input });
   return {
     jobId: options.jobId,
-    kind: 'dump',
+    kind: gpuOnly ? 'pre-dump' : 'dump',
     uid: options.uid,
     startedAt: new Date(),
     rootPid: options.rootPid,
@@ -268,12 +316,14 @@ export function dumpJob(
     outcome: (): JobOutcomeReport => ({
       clientIds: clients.ids,
       directory: options.directory,
-      deviceBytes: effects.deviceBytes,
+      deviceBytes: effects.gpu.deviceBytes,
       imageBytes: effects.imageBytes,
       attempts: actor.getSnapshot().context.attempt,
       rootPid: options.rootPid,
       keeperId: options.run?.keeperId ?? null,
       keeperSocket: null,
+      modes: effects.gpu.saved.map((one) => one.mode),
+      predictedStallMs: effects.plan?.stallMs ?? 0,
     }),
   };
 }

@@ -14,7 +14,7 @@ import type { JobRecord } from './job-record.ts';
 import type { Supervisor } from './supervisor.ts';
 
 /** Methods that tell how far they are. */
-type LongMethod = Extract<MethodName, 'save' | 'load' | 'suspend' | 'resume'>;
+type LongMethod = Extract<MethodName, 'save.begin' | 'save.finish' | 'load' | 'suspend' | 'resume'>;
 
 export class JobClients {
   readonly #supervisor: Supervisor;
@@ -46,7 +46,8 @@ export class JobClients {
     return id === null ? null : (this.#supervisor.executors.get(id)?.process ?? null);
   }
 
-  #executor(member: ClientEntry): ExecutorProcess {
+  /** @throws PhosError NOT_FOUND when it is gone */
+  executor(member: ClientEntry): ExecutorProcess {
     const executor = this.find(member);
     if (executor !== null) return executor;
     throw new PhosError(
@@ -83,7 +84,7 @@ export class JobClients {
   /** @throws PhosError UNSUPPORTED naming what a client holds that cannot be saved */
   async requireSaveable(): Promise<void> {
     await onAll(this.members, async (member) => {
-      const { objects } = await this.#executor(member).request(
+      const { objects } = await this.executor(member).request(
         'explain',
         {},
         deadlines.executorRequestMs,
@@ -104,32 +105,43 @@ export class JobClients {
   async closeGates(): Promise<Cuts> {
     this.#record.gatesClosing();
     await onAll(this.members, (member) =>
-      this.#executor(member).request('gate.close', {}, deadlines.gateMs),
+      this.executor(member).request('gate.close', {}, deadlines.gateMs),
     );
     const heads = await onAll(this.members, async (member) => {
-      const { head } = await this.#executor(member).request('ring.head', {}, deadlines.gateMs);
+      const { head } = await this.executor(member).request('ring.head', {}, deadlines.gateMs);
       return [member.facts.clientId, head.toString()] as const;
     });
     return Object.fromEntries(heads);
   }
 
-  async openGates(): Promise<void> {
+  /** @returns how long the gates were closed, in milliseconds */
+  async openGates(): Promise<{ readonly heldMs: number }> {
     await onAll(this.living, (member) =>
-      this.#executor(member).request('gate.open', {}, deadlines.gateMs),
+      this.executor(member).request('gate.open', {}, deadlines.gateMs),
     );
-    this.#record.gatesOpen();
+    return { heldMs: this.#record.gatesOpen() };
+  }
+
+  /** Time that threads of the tree have waited at gates since their rings were made, in ns. */
+  async gateWaitNs(): Promise<bigint> {
+    const all = await onAll(this.living, (member) =>
+      this.executor(member).request('status', {}, deadlines.executorRequestMs),
+    );
+    return all.reduce((sum, one) => sum + one.gateWaitNs, 0n);
   }
 
   async drainTo(cuts: Cuts, drainMs: number): Promise<DrainOutcome> {
+    const begun = performance.now();
     const outcomes = await onAll(this.members, (member) => {
       const cut = cuts[member.facts.clientId];
       if (cut === undefined) throw new Error(`no cut for client ${member.facts.clientId}`);
-      return this.#executor(member).request(
+      return this.executor(member).request(
         'drain.to',
         { cut: BigInt(cut), deadlineMs: drainMs },
         drainMs + deadlines.marginMs,
       );
     });
+    this.#record.drainMs = performance.now() - begun;
     const late = outcomes.filter((outcome) => !outcome.reached);
     return {
       reached: late.length === 0,
@@ -140,7 +152,7 @@ export class JobClients {
   /** Has every agent close its socket; each is away until it says hello again. */
   async disconnect(): Promise<void> {
     await onAll(this.members, async (member) => {
-      await this.#executor(member).request(
+      await this.executor(member).request(
         'agent.disconnect',
         { deadlineMs: deadlines.disconnectMs },
         deadlines.disconnectMs + deadlines.marginMs,
@@ -187,11 +199,12 @@ export class JobClients {
     method: M,
     paramsOf: (member: ClientEntry, index: number) => Parameters<typeof request<M>>[2],
     deadlineMs: number,
+    stage: string,
     on: readonly ClientEntry[] = this.members,
   ): Promise<MethodResult<M>[]> {
     return onAll(on, async (member, index) => {
-      const executor = this.#executor(member);
-      const stop = executor.onNotice((notice) => this.#progress(member, notice));
+      const executor = this.executor(member);
+      const stop = executor.onNotice((notice) => this.#progress(method, stage, member, notice));
       try {
         return await request(executor, method, paramsOf(member, index), deadlineMs);
       } finally {
@@ -200,10 +213,15 @@ export class JobClients {
     });
   }
 
-  #progress(member: ClientEntry, notice: ExecutorNotice): void {
-    if (notice.event !== 'progress') return;
+  #progress(method: LongMethod, stage: string, member: ClientEntry, notice: ExecutorNotice): void {
+    if (notice.event !== 'progress' || notice.params.method !== method) return;
     const { doneBytes, totalBytes } = notice.params;
-    this.#record.progress(member.facts.clientId, doneBytes, totalBytes);
+    this.#record.progress(member.facts.clientId, doneBytes, totalBytes, stage);
+  }
+
+  /** Asks every member that still lives, and whose executor does. */
+  async everyLiving(method: 'save.abort', deadlineMs: number): Promise<void> {
+    await onAll(this.living, (member) => this.executor(member).request(method, {}, deadlineMs));
   }
 }
 

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A job under way: its actor, its record, and how it ends. The four verbs differ in their machine
 // and effects only; what asks for a job sees the same thing each time.
-import type { AnyActor } from 'xstate';
+import type { AnyActor, StateValue } from 'xstate';
 import { PhosError } from '../errors/phos-error.ts';
 import type { Failure, JobKind } from '../model/domain.ts';
+import { leafState } from '../machines/leaf-state.ts';
 import type { JobRecord } from './job-record.ts';
 import type { Supervisor } from './supervisor.ts';
 
@@ -16,6 +17,10 @@ export interface JobOutcomeReport {
   readonly rootPid: number;
   readonly keeperId: string | null;
   readonly keeperSocket: string | null;
+  /** Of a dump: how each client was saved, in tree order. */
+  readonly modes?: readonly string[];
+  /** Of a dump: what was predicted before it began. */
+  readonly predictedStallMs?: number;
 }
 
 export interface Job {
@@ -37,6 +42,11 @@ export interface Job {
   readonly stageOf: Readonly<Record<string, string>>;
 }
 
+/** Where its machine is, by the name of the innermost state. */
+export function jobState(job: Job): string {
+  return leafState(job.actor.getSnapshot().value as StateValue);
+}
+
 interface JobContext {
   readonly failure: Failure | null;
   readonly unrepaired: readonly Failure[];
@@ -52,7 +62,7 @@ export function runJob(job: Job, supervisor: Supervisor): Promise<JobOutcomeRepo
   return new Promise((resolve, reject) => {
     const follow = (snapshot: ReturnType<AnyActor['getSnapshot']>): void => {
       if (snapshot.status === 'active') {
-        const stage = job.stageOf[String(snapshot.value)];
+        const stage = job.stageOf[jobState(job)];
         if (stage !== undefined) job.record.enter(stage);
         return;
       }

@@ -27,6 +27,8 @@ export interface RestoreOptions {
   readonly directory: string;
   readonly truncate: boolean;
   readonly manifest: ImageManifest;
+  /** Pid that the root of the tree had, and gets again. */
+  readonly rootPid: number;
   readonly job: JobFile;
   readonly keeperId: string;
   readonly keeperSocket: string;
@@ -71,7 +73,7 @@ class RestoreEffects {
     this.#supervisor = supervisor;
     this.#record = record;
     this.#clients = clients;
-    this.rootPid = options.manifest.cpu.rootPid;
+    this.rootPid = options.rootPid;
   }
 
   get cgroupPath(): string | null {
@@ -86,7 +88,7 @@ class RestoreEffects {
       loadGpu: effects.bind((c) => this.#load(c)),
       restoreCpu: effects.bind((c) => this.#restoreCpu(c)),
       awaitAgents: effects.bind((_, signal) => this.#clients.reattach(signal)),
-      openGates: effects.bind(() => this.#clients.openGates()),
+      openGates: effects.bind(() => this.#open()),
       settle: effects.settled(),
       endTree: effects.bind(() => this.#endTree()),
       endExecutors: effects.bind((_, signal) => this.#endExecutors(signal)),
@@ -159,6 +161,7 @@ class RestoreEffects {
       'load',
       (_, index) => ({ directory: join(directory, manifest.clients[index]?.directory ?? '') }),
       context.limits.loadMs,
+      'load',
     );
     for (const [index, result] of results.entries()) {
       const client = manifest.clients[index];
@@ -208,6 +211,10 @@ class RestoreEffects {
     };
   }
 
+  async #open(): Promise<void> {
+    await this.#clients.openGates();
+  }
+
   async #endTree(): Promise<void> {
     if (this.#cgroup === null) return;
     await this.#cgroup.kill(deadlines.endTreeMs);
@@ -246,7 +253,7 @@ export function restoreJob(
     kind: 'restore',
     uid: options.uid,
     startedAt: new Date(),
-    rootPid: options.manifest.cpu.rootPid,
+    rootPid: options.rootPid,
     directory,
     record,
     actor,

@@ -19,6 +19,7 @@ import { type Agents, ClientEntry, type ClientFacts } from './client-entry.ts';
 import { ExecutorProcess, type ExecutorSettings } from './executor-process.ts';
 import { Post, type SupervisorEvent } from './post.ts';
 import { ProcessWatch } from './process-watch.ts';
+import { RateBook } from './rate-book.ts';
 
 /** A line for the log of phosd. */
 export type Log = (
@@ -55,6 +56,7 @@ export class Supervisor {
   readonly devices = new Map<number, Actor<typeof deviceMachine>>();
   readonly node: Actor<typeof nodeMachine>;
   readonly log: Log;
+  readonly rates: RateBook;
   readonly #options: SupervisorOptions;
   readonly #grants = new Map<string, (refusal: Failure | null) => void>();
   readonly #observers = new Set<() => void>();
@@ -62,6 +64,7 @@ export class Supervisor {
   constructor(options: SupervisorOptions) {
     this.#options = options;
     this.log = options.log;
+    this.rates = new RateBook(options.driver);
     this.post = new Post((event) => this.#supervise(event));
     this.node = createActor(
       nodeMachine.provide({
@@ -135,7 +138,7 @@ export class Supervisor {
     const actor = createActor(
       executorMachine.provide({
         actors: {
-          startExecutor: fromPromise(({ signal }) => process.start(signal)),
+          startExecutor: fromPromise(({ signal }) => this.#start(process, signal)),
           findExecutor: fromPromise(() => process.find()),
           assignExecutor: fromPromise(({ input, signal }) =>
             this.#assign(process, input.clientId, signal),
@@ -171,6 +174,17 @@ export class Supervisor {
     });
     actor.start();
     return entry;
+  }
+
+  async #start(process: ExecutorProcess, signal: AbortSignal): Promise<void> {
+    await process.start(signal);
+    try {
+      await this.rates.calibrate(process);
+    } catch (thrown) {
+      // Plans rest on constants then; the executor itself is as good as any.
+      if (!(thrown instanceof PhosError)) throw thrown;
+      this.log('warn', 'no copy could be timed', { reason: thrown.message });
+    }
   }
 
   #executorEnded(entry: ExecutorEntry): void {

@@ -53,7 +53,9 @@ class Mover {
     const event = method === 'suspend' ? ('memory.out' as const) : ('memory.in' as const);
     const outcomes = await Promise.allSettled(
       on.map(async (member) => {
-        const [result] = await this.clients.long(method, () => ({}), deadlines.suspendMs, [member]);
+        const [result] = await this.clients.long(method, () => ({}), deadlines.suspendMs, 'move', [
+          member,
+        ]);
         this.#moved.add(member);
         const bytes = result?.deviceBytes ?? 0n;
         this.deviceBytes += bytes;
@@ -125,7 +127,7 @@ export function suspendJob(
       }),
       closeGates: effects.bind(() => clients.closeGates()),
       drainToCuts: effects.bind((c) => clients.drainTo(c.cuts ?? {}, c.limits.drainMs)),
-      openGates: effects.bind(() => clients.openGates()),
+      openGates: effects.bind(() => open(clients)),
       moveOut: effects.bind(() => mover.move('suspend', clients.members)),
       moveIn: effects.bind(() => mover.moveBack('resume')),
       settle: effects.settled(),
@@ -159,11 +161,15 @@ export function resumeJob(
       }),
       moveIn: effects.bind(() => mover.move('resume', clients.members)),
       moveOut: effects.bind(() => mover.moveBack('suspend')),
-      openGates: effects.bind(() => clients.openGates()),
+      openGates: effects.bind(() => open(clients)),
       settle: effects.settled(),
     },
   });
   const { jobId, rootPid } = options;
   const actor = createActor(machine, { input: { jobId, rootPid, limits: defaultJobLimits } });
   return { ...describe('resume', options, record, mover), actor };
+}
+
+async function open(clients: JobClients): Promise<void> {
+  await clients.openGates();
 }

@@ -69,6 +69,16 @@ export async function resolveTarget(target: string): Promise<number> {
   throw new PhosError('NOT_FOUND', `there is no job ${target}; see phos ps`);
 }
 
+const unitMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+/** A time such as 50ms, 1.5s, 2m or 1h, in milliseconds. @throws PhosError USAGE */
+export function parseDuration(text: string): number {
+  const [, count, unit = 'ms'] = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text) ?? [];
+  const value = Number(count) * (unitMs[unit] ?? 1);
+  if (value > 0 && value <= 86_400_000) return value;
+  throw new PhosError('USAGE', `'${text}' is not a time such as 50ms, 30s or 5m`);
+}
+
 export function parseMs(text: string): number {
   const value = Number(text);
   if (Number.isInteger(value) && value > 0 && value <= 86_400_000) return value;

@@ -44,7 +44,7 @@ export async function followJob(
           progress.stage(event.value.stage);
           break;
         case 'progress':
-          progress.progress(event.value.doneBytes, event.value.totalBytes);
+          progress.progress(event.value.stage, event.value.doneBytes, event.value.totalBytes);
           break;
         case 'result':
           progress.stage(null);

@@ -6,6 +6,8 @@ import { packageRoot } from '../model/locate.ts';
 import { addCleanCommand } from './commands/clean.ts';
 import { addDaemonCommands } from './commands/daemon.ts';
 import { addDoctorCommand } from './commands/doctor.ts';
+import { addDumpCommands } from './commands/dump.ts';
+import { addExplainCommand } from './commands/explain.ts';
 import { addImageCommands } from './commands/image.ts';
 import { addJobCommands } from './commands/jobs.ts';
 import { addRunCommands } from './commands/run.ts';
@@ -22,7 +24,9 @@ export function makeProgram(): Command {
     .exitOverride();
   addDaemonCommands(program);
   addRunCommands(program);
+  addDumpCommands(program);
   addJobCommands(program);
+  addExplainCommand(program);
   addImageCommands(program);
   addCleanCommand(program);
   addDoctorCommand(program);

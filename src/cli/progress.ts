@@ -10,6 +10,10 @@ export class Progress {
   readonly #stream: NodeJS.WriteStream;
   readonly #quiet: boolean;
   #stage: { readonly name: string; readonly since: number } | null = null;
+  /** A stage that runs beside the current one, and tells more. */
+  #moving: string | null = null;
+  /** When each stage beside others was first heard of. */
+  readonly #besides = new Map<string, number>();
   #done = 0n;
   #total = 0n;
   #drawnAt = 0;
@@ -25,10 +29,17 @@ export class Progress {
     this.#stage = name === null ? null : { name, since: performance.now() };
     this.#done = 0n;
     this.#total = 0n;
+    this.#moving = null;
     this.#draw(true);
   }
 
-  progress(done: bigint, total: bigint): void {
+  /** Progress of a stage: of the current one, or of one that runs beside it. */
+  progress(stage: string, done: bigint, total: bigint): void {
+    const moving = this.#stage?.name === stage ? null : stage;
+    if (moving !== null && this.#besides.get(moving) === undefined) {
+      this.#besides.set(moving, performance.now());
+    }
+    this.#moving = moving;
     this.#done = done;
     this.#total = total;
     this.#draw(false);
@@ -39,15 +50,16 @@ export class Progress {
     const now = performance.now();
     if (!force && now - this.#drawnAt < REDRAW_MS) return;
     this.#drawnAt = now;
-    this.#stream.write(
-      `\r\x1b[K${progressLine(this.#stage.name, this.#done, this.#total, now - this.#stage.since)}`,
-    );
+    const name = this.#moving ?? this.#stage.name;
+    const since = this.#besides.get(name) ?? this.#stage.since;
+    this.#stream.write(`\r\x1b[K${progressLine(name, this.#done, this.#total, now - since)}`);
   }
 
   #finishStage(): void {
     if (this.#quiet || this.#stage === null) return;
     const ms = performance.now() - this.#stage.since;
-    const moved = this.#done === 0n ? '' : `, ${bytes(this.#done)} at ${rate(this.#done, ms)}`;
+    const isOwn = this.#done > 0n && this.#moving === null;
+    const moved = !isOwn ? '' : `, ${bytes(this.#done)} at ${rate(this.#done, ms)}`;
     const clear = this.#stream.isTTY ? '\r\x1b[K' : '';
     this.#stream.write(`${clear}phos: ${this.#stage.name}: ${duration(ms)}${moved}\n`);
   }

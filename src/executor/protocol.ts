@@ -198,6 +198,8 @@ export const methods = {
   },
   'agent.disconnect': { params: z.strictObject({ deadlineMs }), result: none },
   explain: { params: none, result: z.object({ objects: z.array(objectSummary) }) },
+  /** Times a copy of device memory; only while there is no client. bytes 0: it cannot tell. */
+  calibrate: { params: none, result: z.object({ bytes: bigintString, ms: milliseconds }) },
   save: {
     params: z.strictObject({
       directory: path,
@@ -206,7 +208,10 @@ export const methods = {
     }),
     result: saveResult,
   },
-  /** First phase of a save: resolves when the gate may open (see native.ts). */
+  /**
+   * A save in two phases. Begun behind a closed gate at a reached cut; comes back when the gate may
+   * open, or says that it may only after the second. A begin that fails leaves nothing begun.
+   */
   'save.begin': {
     params: z.strictObject({
       directory: path,

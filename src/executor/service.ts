@@ -10,6 +10,7 @@ import {
   setCredentials,
   type WriteOptions,
 } from '../native/native.ts';
+import { calibrate } from './calibrate.ts';
 import type { ExecutorNotice, MethodName, MethodParams, MethodResult } from './protocol.ts';
 
 /** Writer and reader threads of an image, each with a buffer of 8 MiB. */
@@ -77,6 +78,7 @@ export class ExecutorService {
         return {};
       },
       explain: () => ({ objects: [...executor.explain()] }),
+      calibrate: () => this.#calibrate(),
       save: async (params) =>
         saveAnswer(
           await executor.save(
@@ -122,6 +124,13 @@ export class ExecutorService {
       ...status,
       unsupportedCalls: [...status.unsupportedCalls],
     };
+  }
+
+  /** A program that is served already would feel it: then nothing is told. */
+  #calibrate(): MethodResult<'calibrate'> {
+    const { device } = this.#options.executor.status();
+    if (this.#assigned !== null || device === null) return { bytes: 0n, ms: 0 };
+    return calibrate(device.driver);
   }
 
   #assign(params: MethodParams<'assign'>): Record<string, never> {

@@ -122,6 +122,16 @@ export async function waitReaped(keys: readonly ProcessKey[], deadlineMs: number
   );
 }
 
+/**
+ * Memory of a process that is in no file: what a dump of it has to write, shared memory included
+ * (/proc/PID/smaps_rollup). 0 when it has gone.
+ */
+export function readDirtyBytes(pid: number): bigint {
+  const text = readProc(pid, 'smaps_rollup') ?? '';
+  const kib = [...text.matchAll(/^(?:Private_Dirty|Shared_Dirty|Swap):\s*(\d+) kB$/gm)];
+  return kib.reduce((sum, [, count]) => sum + BigInt(count ?? 0) * 1024n, 0n);
+}
+
 /** /proc/PID/environ as pairs, filtered by name; the program's environment when it was started. */
 export function readEnvironment(
   pid: number,

@@ -16,6 +16,7 @@ import {
   type ImageManifest,
   JOB_NAME,
   type JobFile,
+  type ManifestCpu,
   jobSchema,
   MANIFEST_NAME,
   MANIFEST_VERSION,
@@ -138,6 +139,17 @@ function unseal(directory: string, raw: unknown, key: Buffer | null): unknown {
   } catch {
     throw invalid(directory, `its ${MANIFEST_NAME} was altered: decryption fails`);
   }
+}
+
+/** The CPU side of an image. @throws PhosError IMAGE_INVALID for a pre-dump, which has none */
+export function requireCpu(directory: string, manifest: ImageManifest): ManifestCpu {
+  if (manifest.cpu !== null) return manifest.cpu;
+  throw new PhosError(
+    'IMAGE_INVALID',
+    `${directory} is a pre-dump: it holds device memory only and cannot be restored alone; ` +
+      'make a dump with --prev of it, and restore that',
+    { details: { directory } },
+  );
 }
 
 /** What restore needs to bring the job back. @throws PhosError IMAGE_INVALID */

@@ -1,36 +1,61 @@
 // SPDX-License-Identifier: Apache-2.0
-// One dump, in mode `stop`.
+// One dump, or one pre-dump.
 //
 // The gates of every client in the tree are closed and the heads are read: that is the cut. The
 // executors run up to it while the program still runs; when they do not get there in time the
-// gates open, and a later cut is tried. Then the GPU side is saved, the agents let go of their
-// sockets, the tree is frozen and CRIU writes it, and the image is committed by a rename.
-// After the commit the tree is ended, or let go on. Whatever fails before it takes the abort path:
-// the interrupted effect has to come to rest first, then the tree is thawed, agents attach again,
-// gates open and the partial image is removed; each of these is tried even when one before failed.
-import { type DumpContext, disconnectMs, drainMs, dumpParts } from './dump-parts.ts';
-import { backFrom, late, leaves, outputOf, repair, wholeContext } from './job-steps.ts';
+// gates open, and a later cut is tried. At the cut the executors hold the device side (a copy
+// aside, or a hash, as planned). From then on its bytes stream out, and meanwhile the agents let go
+// of their sockets, the tree is frozen and CRIU writes it. A program that goes on is let go as soon
+// as both holds are over (in mode `stop`: when its last byte is down); one that is to end stands
+// still. When the last byte of either side is down, the image is committed by a rename, and a tree
+// that is to end is ended.
+// A pre-dump has no CPU side: its gates open right after the hold.
+//
+// A write that nobody foresaw may spoil a cut while the program runs on. Then everything is taken
+// back and done once more in mode `stop`.
+// Whatever fails before the commit takes the abort path: the interrupted effects have to come to
+// rest first, then the tree is thawed, saves are aborted, agents attach again, gates open and the
+// partial image is removed; each of these is tried even when one before failed.
+import { disconnectMs, type DumpContext, drainMs, dumpParts } from './dump-parts.ts';
+import { backFrom, late, leaves, outputOf, repair, SETTLING, wholeContext } from './job-steps.ts';
+
+export { dumpInvariants } from './dump-invariants.ts';
+
+const SLOW = 'is the storage slow?';
 
 export const dumpMachine = dumpParts.createMachine({
   id: 'dump',
   context: ({ input }) => ({
     ...input,
     clients: [],
+    predicted: null,
     attempt: 0,
     cuts: null,
     gates: 'open',
     agents: 'attached',
     tree: 'running',
     image: 'absent',
+    save: 'none',
+    mayOpen: false,
     drained: false,
-    gpuSaved: false,
     cpuSaved: false,
+    heldMs: 0,
     settled: false,
     waitingFor: null,
+    missed: null,
+    retracting: false,
     failure: null,
     unrepaired: [],
   }),
   initial: 'planning',
+  // Told while a spoiled cut is taken back: there will be no second one.
+  on: {
+    'job.cancel': { guard: 'isRetracting', actions: 'noteCancelled' },
+    'job.fail': {
+      guard: 'isRetracting',
+      actions: { type: 'noteFailure', params: ({ event }) => event.failure },
+    },
+  },
   states: {
     planning: {
       invoke: {
@@ -71,7 +96,7 @@ export const dumpMachine = dumpParts.createMachine({
         onDone: [
           {
             guard: { type: 'hasReached', params: outputOf },
-            target: 'saving',
+            target: 'snapshotting',
             actions: 'noteDrained',
           },
           {
@@ -101,85 +126,181 @@ export const dumpMachine = dumpParts.createMachine({
       on: leaves('reopen'),
     },
     backingOff: { after: { backoff: 'cutting' }, on: leaves('reopen') },
-    saving: {
-      entry: 'beginSave',
+    snapshotting: {
+      entry: 'beginSnapshot',
       invoke: {
-        id: 'saveGpu',
-        src: 'saveGpu',
+        id: 'beginSave',
+        src: 'beginSave',
         input: wholeContext,
-        onDone: { target: 'disconnecting', actions: 'noteGpuSaved' },
-        onError: backFrom('save'),
+        onDone: { target: 'streaming', actions: { type: 'noteHold', params: outputOf } },
+        onError: backFrom('snapshot'),
       },
-      after: { save: late('save', (c: DumpContext) => c.limits.saveMs, 'is the storage slow?') },
-      on: leaves('save'),
+      after: { save: late('snapshot', (c: DumpContext) => c.limits.saveMs, SLOW) },
+      on: leaves('snapshot'),
     },
-    disconnecting: {
-      entry: 'beginDisconnect',
+    streaming: {
       invoke: {
-        id: 'disconnectAgents',
-        src: 'disconnectAgents',
+        id: 'finishSave',
+        src: 'finishSave',
         input: wholeContext,
-        onDone: 'cpuDumping',
-        onError: backFrom('disconnect'),
+        onDone: [
+          {
+            guard: { type: 'mayMiss', params: outputOf },
+            target: SETTLING,
+            actions: { type: 'noteMiss', params: outputOf },
+          },
+          {
+            guard: { type: 'isMiss', params: outputOf },
+            target: SETTLING,
+            actions: { type: 'noteMissedAgain', params: outputOf },
+          },
+          { actions: { type: 'noteSave', params: 'finished' } },
+        ],
+        onError: backFrom('stream', SETTLING),
       },
-      after: { disconnect: late('disconnect', disconnectMs, 'is the program stopped?') },
-      on: leaves('disconnect'),
-    },
-    cpuDumping: {
-      entry: 'beginFreeze',
-      invoke: {
-        id: 'dumpCpu',
-        src: 'dumpCpu',
-        input: wholeContext,
-        onDone: { target: 'committing', actions: 'noteCpuSaved' },
-        onError: backFrom('cpu-dump'),
+      after: { save: late('stream', (c: DumpContext) => c.limits.saveMs, SLOW, SETTLING) },
+      on: leaves('stream'),
+      initial: 'choosing',
+      states: {
+        choosing: {
+          always: [{ guard: 'isGpuOnly', target: 'holding' }, { target: 'disconnecting' }],
+        },
+        disconnecting: {
+          entry: 'beginDisconnect',
+          invoke: {
+            id: 'disconnectAgents',
+            src: 'disconnectAgents',
+            input: wholeContext,
+            onDone: 'cpuDumping',
+            onError: backFrom('disconnect', SETTLING),
+          },
+          after: {
+            disconnect: late('disconnect', disconnectMs, 'is the program stopped?', SETTLING),
+          },
+        },
+        cpuDumping: {
+          entry: 'beginFreeze',
+          invoke: {
+            id: 'dumpCpu',
+            src: 'dumpCpu',
+            input: wholeContext,
+            onDone: [
+              { guard: 'leavesRunning', target: 'thawing', actions: 'noteCpuSaved' },
+              { target: 'awaiting', actions: 'noteCpuSaved' },
+            ],
+            onError: backFrom('cpu-dump', SETTLING),
+          },
+          after: {
+            cpuDump: late('cpu-dump', (c: DumpContext) => c.limits.cpuDumpMs, SLOW, SETTLING),
+          },
+        },
+        thawing: {
+          invoke: {
+            id: 'thawTree',
+            src: 'thawTree',
+            input: wholeContext,
+            onDone: { target: 'reattaching', actions: { type: 'noteTree', params: 'running' } },
+            onError: backFrom('thaw', SETTLING),
+          },
+          after: { thaw: late('thaw', (c: DumpContext) => c.limits.thawMs, SLOW, SETTLING) },
+        },
+        reattaching: {
+          invoke: {
+            id: 'reattachAgents',
+            src: 'reattachAgents',
+            input: wholeContext,
+            onDone: { target: 'holding', actions: { type: 'noteAgents', params: 'attached' } },
+            onError: backFrom('reattach', SETTLING),
+          },
+          after: {
+            reattach: late(
+              'reattach',
+              (c: DumpContext) => c.limits.reattachMs,
+              'the program does not come back to phosd; see its stderr under PHOS_LOG=debug',
+              SETTLING,
+            ),
+          },
+        },
+        holding: { always: { guard: 'mayOpen', target: 'opening' } },
+        opening: {
+          invoke: {
+            id: 'openGates',
+            src: 'openGates',
+            input: wholeContext,
+            onDone: [
+              {
+                guard: { type: 'isOverrun', params: outputOf },
+                target: SETTLING,
+                actions: [
+                  { type: 'noteOpened', params: outputOf },
+                  { type: 'noteOverrun', params: outputOf },
+                ],
+              },
+              { target: 'awaiting', actions: { type: 'noteOpened', params: outputOf } },
+            ],
+            onError: backFrom('open', SETTLING),
+          },
+          after: {
+            gate: late('open', (c: DumpContext) => c.limits.gateMs, 'see phos ps', SETTLING),
+          },
+        },
+        awaiting: { always: { guard: 'isSaved', target: '#committing' } },
       },
-      after: {
-        cpuDump: late('cpu-dump', (c: DumpContext) => c.limits.cpuDumpMs, 'is the storage slow?'),
-      },
-      on: leaves('cpu-dump'),
     },
     // The point of no return: the port either puts the image in its place for good or fails with
     // nothing in its place. A cancel that comes now is too late and changes nothing.
     committing: {
+      id: 'committing',
       invoke: {
         id: 'commitImage',
         src: 'commitImage',
         input: wholeContext,
         onDone: [
-          { guard: 'leavesRunning', target: 'repairing', actions: 'noteCommitted' },
+          { guard: 'leavesRunning', target: 'committed', actions: 'noteCommitted' },
           { target: 'endingTree', actions: 'noteCommitted' },
         ],
         onError: backFrom('commit'),
       },
-      after: {
-        commit: late('commit', (c: DumpContext) => c.limits.commitMs, 'is the storage slow?'),
-      },
+      after: { commit: late('commit', (c: DumpContext) => c.limits.commitMs, SLOW) },
     },
     endingTree: repair('endTree', 'end', 'committed', (c: DumpContext) => c.limits.endTreeMs, {
       done: { type: 'noteTree', params: 'ended' },
       failed: { type: 'noteTree', params: 'unknown' },
     }),
-    // An interrupted effect may still be at work; nothing is put back under its hands.
-    settling: repair('settle', 'settle', 'repairing', (c: DumpContext) => c.limits.settleMs, {
-      done: { type: 'noteSettled' },
-      failed: { type: 'noteSettled' },
-    }),
+    // Interrupted effects may still be at work; nothing is put back under their hands.
+    settling: {
+      id: 'settling',
+      ...repair('settle', 'settle', 'repairing', (c: DumpContext) => c.limits.settleMs, {
+        done: { type: 'noteSettled' },
+        failed: { type: 'noteSettled' },
+      }),
+    },
     repairing: {
       always: [
-        { guard: 'isFrozen', target: 'thawing' },
-        { guard: 'isAway', target: 'reattaching' },
-        { guard: 'isClosed', target: 'opening' },
+        { guard: 'isFrozen', target: 'rethawing' },
+        { guard: 'isSaving', target: 'abortingSave' },
+        { guard: 'isAway', target: 'readmitting' },
+        { guard: 'isClosed', target: 'reopeningLast' },
         { guard: 'isPartial', target: 'discarding' },
-        { guard: 'isCommitted', target: 'committed' },
-        { target: 'failed' },
+        { guard: 'mayBeginAgain', target: 'cutting' },
+        { target: 'failed', actions: 'noteStuck' },
       ],
     },
-    thawing: repair('thawTree', 'thaw', 'repairing', (c: DumpContext) => c.limits.thawMs, {
+    rethawing: repair('thawTree', 'thaw', 'repairing', (c: DumpContext) => c.limits.thawMs, {
       done: { type: 'noteTree', params: 'running' },
       failed: { type: 'noteTree', params: 'unknown' },
     }),
-    reattaching: repair(
+    abortingSave: repair(
+      'abortSave',
+      'abortSave',
+      'repairing',
+      (c: DumpContext) => c.limits.settleMs,
+      {
+        done: { type: 'noteSave', params: 'none' },
+        failed: { type: 'noteSave', params: 'unknown' },
+      },
+    ),
+    readmitting: repair(
       'reattachAgents',
       'reattach',
       'repairing',
@@ -189,7 +310,7 @@ export const dumpMachine = dumpParts.createMachine({
         failed: { type: 'noteAgents', params: 'unknown' },
       },
     ),
-    opening: repair('openGates', 'gate', 'repairing', (c: DumpContext) => c.limits.gateMs, {
+    reopeningLast: repair('openGates', 'gate', 'repairing', (c: DumpContext) => c.limits.gateMs, {
       done: { type: 'noteGates', params: 'open' },
       failed: { type: 'noteGates', params: 'unknown' },
     }),
@@ -207,32 +328,3 @@ export const dumpMachine = dumpParts.createMachine({
     failed: { type: 'final', entry: 'tellFailed' },
   },
 });
-
-/** What holds in every reachable state. Each names what it promises. */
-export const dumpInvariants: Readonly<
-  Record<string, (state: string, context: DumpContext) => boolean>
-> = {
-  'the tree is frozen only while no agent holds a socket': (_, c) =>
-    c.tree !== 'frozen' || c.agents !== 'attached',
-  'the gpu side is saved only behind closed gates at a reached cut': (state, c) =>
-    state !== 'saving' || (c.gates === 'closed' && c.cuts !== null && c.drained),
-  'gates stay closed from the cut to the commit': (state, c) =>
-    !['draining', 'saving', 'disconnecting', 'cpuDumping', 'committing'].includes(state) ||
-    c.gates === 'closed',
-  'only a whole image is committed': (_, c) =>
-    c.image !== 'committed' || (c.gpuSaved && c.cpuSaved && c.cuts !== null),
-  'success is told only when the image is committed': (state, c) =>
-    state !== 'committed' || c.image === 'committed',
-  'a failed dump leaves the program running and no image': (state, c) =>
-    state !== 'failed' ||
-    c.unrepaired.length > 0 ||
-    (c.tree === 'running' && c.agents === 'attached' && c.gates === 'open' && c.image === 'absent'),
-  'a failed dump says why': (state, c) => state !== 'failed' || c.failure !== null,
-  'a committed dump never ends a tree that was to go on': (_, c) =>
-    !(c.leaveRunning && c.tree === 'ended'),
-  'nothing is put back before the interrupted effect is at rest': (state, c) =>
-    !['thawing', 'reattaching', 'opening', 'discarding'].includes(state) ||
-    c.settled ||
-    c.image === 'committed',
-  'cuts are bounded': (_, c) => c.attempt <= c.limits.maxCuts,
-};

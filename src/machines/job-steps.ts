@@ -25,10 +25,13 @@ export interface JobOutcome {
   readonly settled: boolean;
 }
 
+/** The target of every way back, from a state that is nested as well. */
+export const SETTLING = '#settling';
+
 /** The port failed: the job goes back. */
-export function backFrom(step: string) {
+export function backFrom<T extends string = 'settling'>(step: string, target = 'settling' as T) {
   return {
-    target: 'settling',
+    target,
     actions: {
       type: 'noteFailure',
       params: ({ event }: { event: ErrorActorEvent }): Failure => toFailure(event.error, step),
@@ -37,9 +40,14 @@ export function backFrom(step: string) {
 }
 
 /** The port did not answer: `ms` tells the deadline that applied. */
-export function late<C>(step: string, ms: (context: C) => number, cure: string) {
+export function late<C, T extends string = 'settling'>(
+  step: string,
+  ms: (context: C) => number,
+  cure: string,
+  target = 'settling' as T,
+) {
   return {
-    target: 'settling',
+    target,
     actions: {
       type: 'noteFailure',
       params: ({ context }: { context: C }): Failure => timedOut(step, ms(context), cure),

@@ -67,7 +67,7 @@ export type KeeperRecord = z.output<typeof keeperRecord>;
 /** A job under way: what a phosd that comes back has to take back. */
 export const jobRecord = z.object({
   jobId: z.string(),
-  kind: z.enum(['dump', 'restore', 'suspend', 'resume']),
+  kind: z.enum(['dump', 'pre-dump', 'restore', 'suspend', 'resume']),
   rootPid: count,
   directory: z.string().nullable(),
   /** Cgroup of the tree: frozen by a dump, filled by a restore. */

@@ -108,7 +108,8 @@ export const manifestSchema = z.strictObject({
   phosVersion: z.string(),
   created: z.iso.datetime(),
   clients: z.array(client),
-  cpu,
+  /** Null: a pre-dump. It has no processes, so nothing can be restored from it alone. */
+  cpu: cpu.nullable(),
   files: z.array(imageFile),
   /** The same in every image that was begun from one by --parent. */
   chain: hex32,
@@ -121,6 +122,7 @@ export const manifestSchema = z.strictObject({
   signature: signature.optional(),
 });
 export type ImageManifest = z.output<typeof manifestSchema>;
+export type ManifestCpu = z.output<typeof cpu>;
 
 /** What is read first, whatever the version: enough to refuse the unknown by name. */
 export const manifestHead = z.object({ schema: z.string(), version: z.number() });

@@ -13,14 +13,16 @@ import { resumeJob, suspendJob } from '../actors/suspend.ts';
 import type { Peer } from '../control/server.ts';
 import { PhosError } from '../errors/phos-error.ts';
 import { listProcesses, readTree } from '../host/proc.ts';
-import { readJob, readManifest } from '../image/manifest.ts';
+import { readJob, readManifest, requireCpu } from '../image/manifest.ts';
 import type { JobKind, JobRecordAtRest } from '../model/domain.ts';
+import type { DumpWish } from '../model/dump-plan.ts';
 import { clientsOfTree, processTree } from '../model/process-tree.ts';
 import { keeperSocket, type RuntimePaths } from '../model/runtime-dir.ts';
 import { mayActOn, ownerOfProcess, requireOwnPlace } from './access.ts';
 import { installFromImage } from './library.ts';
 import type { Runs } from './runs.ts';
 import { VERSION } from './version.ts';
+import { type DumpWishRequest, wishOf } from './wish.ts';
 
 /** What a caller hears of its job. */
 export interface JobHooks {
@@ -107,19 +109,26 @@ export class Jobs {
       readonly leaveRunning: boolean;
       readonly closeTcp: boolean;
       readonly drainMs: number | null;
-    },
+      /** Image or pre-dump to build on; '' for none. */
+      readonly parent: string;
+    } & DumpWishRequest,
     caller: Peer,
     hooks: JobHooks,
   ): Promise<JobReport> {
     const directory = requireAbsolute(request.directory);
     const target = this.#target(request.pid, caller);
     requireOwnPlace(directory, caller);
-    return this.#run('dump', hooks, (jobId, record) => {
+    const parent = request.parent === '' ? null : requireAbsolute(request.parent);
+    if (parent !== null) requireOwnPlace(parent, caller);
+    const wish = wishOf(request);
+    requireStallMeant(wish, request.leaveRunning);
+    return this.#run(wish.gpuOnly ? 'pre-dump' : 'dump', hooks, (jobId, record) => {
       const clients = this.#clientsOf(request.pid, target, record);
       const { uid, gid, run } = target;
       const { leaveRunning, closeTcp, drainMs } = request;
       const { logDir } = this.#folders;
-      const options = { jobId, uid, gid, rootPid: request.pid, directory, logDir };
+      if (wish.gpuOnly && clients.members.length === 0) throw notAClient(request.pid);
+      const options = { jobId, uid, gid, rootPid: request.pid, directory, logDir, wish, parent };
       return dumpJob(
         { ...options, phosVersion: VERSION, leaveRunning, closeTcp, drainMs, run },
         this.#supervisor,
@@ -170,6 +179,7 @@ export class Jobs {
     const directory = requireAbsolute(request.directory);
     requireOwnPlace(directory, caller);
     const manifest = await readManifest(directory);
+    const { rootPid } = requireCpu(directory, manifest);
     const job = await readJob(directory);
     if (!mayActOn(caller, job.uid)) {
       throw new PhosError('PERMISSION', `the image ${directory} is of user ${job.uid}`);
@@ -187,6 +197,7 @@ export class Jobs {
           directory,
           truncate: request.truncate,
           manifest,
+          rootPid,
           job,
           keeperId,
           keeperSocket: keeperSocket(this.#paths, keeperId),
@@ -309,6 +320,14 @@ function notAClient(pid: number): PhosError {
     'NOT_FOUND',
     `process ${pid} and its children do not use a device through phos; start it with phos run`,
     { details: { pid } },
+  );
+}
+
+function requireStallMeant(wish: DumpWish, leaveRunning: boolean): void {
+  if (wish.maxStallMs === null || wish.gpuOnly || leaveRunning) return;
+  throw new PhosError(
+    'USAGE',
+    '--max-stall is about a program that goes on; give --leave-running as well, or use pre-dump',
   );
 }
 

@@ -234,7 +234,8 @@ async function takeBackJob(job: JobRecordAtRest): Promise<void> {
     await cgroup.kill(deadlines.endTreeMs);
     await cgroup.remove(deadlines.endTreeMs);
   }
-  if (job.kind !== 'dump' || job.directory === null) return;
+  const isDump = job.kind === 'dump' || job.kind === 'pre-dump';
+  if (!isDump || job.directory === null) return;
   await stopAbandonedCriu(`${partialOf(job.directory)}/cpu`, CRIU_ENDS_MS);
   if (job.cgroup !== null) await thawAbandoned(new JobCgroup(job.cgroup), deadlines.thawMs);
   await discardPartial(job.directory);
@@ -250,6 +251,7 @@ async function letIn(options: RecoverOptions, clientId: string): Promise<void> {
     await executor.ready();
     const status = await executor.request('status', {}, ASK_MS);
     if (status.state === 'suspended') return;
+    await executor.request('save.abort', {}, deadlines.executorRequestMs);
     if (entry.state === 'away') await invite(options, clientId);
     if (status.gateClosed) await executor.request('gate.open', {}, deadlines.gateMs);
   } catch (thrown) {

@@ -3,8 +3,8 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import type { HandlerContext, ServiceImpl } from '@connectrpc/connect';
 import type { ClientEntry } from '../actors/client-entry.ts';
+import { jobState } from '../actors/job.ts';
 import type { JobNews } from '../actors/job-record.ts';
-import type { Supervisor } from '../actors/supervisor.ts';
 import { callerOf, type Peer } from '../control/server.ts';
 import type { MethodResult } from '../executor/protocol.ts';
 import type {
@@ -15,31 +15,12 @@ import type {
   RunJobSchema,
 } from '../gen/proto/phos/v1/control_pb.ts';
 import { PhosError } from '../errors/phos-error.ts';
-import { planCpuDump } from '../host/cpu-checkpoint.ts';
-import { readTree } from '../host/proc.ts';
-import { JobCgroup } from '../host/cgroup.ts';
-import { clientsOfTree } from '../model/process-tree.ts';
-import type { PhosFolders, RuntimePaths } from '../model/runtime-dir.ts';
-import { mayActOn, ownerOfProcess, requireTrusted } from './access.ts';
+import { mayActOn, requireTrusted } from './access.ts';
 import { EventQueue } from './event-queue.ts';
-import type { JobHooks, JobReport, Jobs } from './jobs.ts';
-import type { Runs } from './runs.ts';
+import { explain } from './explain.ts';
+import type { JobHooks, JobReport } from './jobs.ts';
+import type { ServedNode } from './served-node.ts';
 import { VERSION } from './version.ts';
-
-/** What the handlers need of a phosd; node.ts is it. */
-export interface ServedNode {
-  readonly settings: {
-    readonly folders: PhosFolders;
-    readonly driver: string;
-    readonly logFile: string | null;
-  };
-  readonly startedAt: Date;
-  readonly paths: RuntimePaths;
-  readonly supervisor: Supervisor;
-  readonly runs: Runs;
-  readonly jobs: Jobs;
-  stop(how: { readonly force: boolean; readonly keepClients: boolean }): Promise<number>;
-}
 
 const ASK_MS = 2_000;
 type JobEvent = MessageInitShape<typeof JobEventSchema>;
@@ -49,7 +30,7 @@ export function controlService(node: ServedNode): ServiceImpl<typeof Control> {
   return {
     status: (_, context) => statusOf(node, callerOf(context)),
     list: (_, context) => listFor(node, callerOf(context)),
-    explain: ({ pid }, context) => explain(node, pid, callerOf(context)),
+    explain: (request, context) => explain(node, request, callerOf(context)),
     run: async (request, context) => {
       const { pty, argv, cwd, environment, umask, attach } = request;
       const size = pty === undefined ? null : { rows: pty.rows, columns: pty.columns };
@@ -140,7 +121,7 @@ function eventOf(news: JobNews): JobEvent {
 }
 
 function resultOf({ jobId, record, outcome }: JobReport): JobEvent {
-  const { directory, keeperId, keeperSocket, clientIds, ...rest } = outcome;
+  const { directory, keeperId, keeperSocket, clientIds, modes = [], ...rest } = outcome;
   return {
     event: {
       case: 'result',
@@ -151,6 +132,10 @@ function resultOf({ jobId, record, outcome }: JobReport): JobEvent {
         totalMs: record.totalMs,
         stallMs: record.stallMs,
         stopMs: record.stopMs,
+        drainMs: record.drainMs,
+        holdMs: record.holdMs,
+        gateWaitMs: record.gateWaitMs,
+        modes: [...modes],
         warnings: record.warnings,
         clientIds: [...clientIds],
         directory: directory ?? '',
@@ -176,7 +161,7 @@ async function statusOf(node: ServedNode, caller: Peer) {
       .map((job) => ({
         jobId: job.jobId,
         kind: job.kind,
-        state: String(job.actor.getSnapshot().value),
+        state: jobState(job),
         clientIds: [...job.clientIds()],
         uid: job.uid,
         started: job.startedAt.toISOString(),
@@ -276,51 +261,4 @@ async function clientOf(
 /** The run job whose tree this process is in; '' for none. */
 function keeperOf(node: ServedNode, pid: number): string {
   return node.runs.byRoot(pid)?.keeperId ?? '';
-}
-
-async function explain(node: ServedNode, pid: number, caller: Peer) {
-  ownerOfProcess(pid, caller);
-  const members = clientsOfTree(readTree(pid), [...node.supervisor.clients.values()]);
-  const clients = await Promise.all(
-    members.map(async (member) => {
-      const executor = node.supervisor.executors.get(member.executorId ?? '')?.process;
-      const found = await executor?.request('explain', {}, ASK_MS);
-      return {
-        clientId: member.facts.clientId,
-        pid: member.pid,
-        objects: (found?.objects ?? []).map((one) => ({
-          ...one,
-          unsaveable: one.unsaveable ?? '',
-        })),
-      };
-    }),
-  );
-  return { clients, obstacles: await obstaclesOf(node, pid, members) };
-}
-
-async function obstaclesOf(
-  node: ServedNode,
-  pid: number,
-  members: readonly ClientEntry[],
-): Promise<string[]> {
-  const run = node.runs.byRoot(pid);
-  const closing = members.flatMap((member) => {
-    const key = node.supervisor.executors.get(member.executorId ?? '')?.process.key;
-    return key === undefined || key === null ? [] : [key.pid];
-  });
-  try {
-    await planCpuDump({
-      rootPid: pid,
-      // Only looked at: a plan touches nothing.
-      cgroup: new JobCgroup(run?.record?.cgroup ?? '/nonexistent'),
-      keeper: run?.link ?? null,
-      closing,
-      leaveRunning: true,
-      closeTcp: false,
-    });
-    return [];
-  } catch (thrown) {
-    if (thrown instanceof PhosError) return [thrown.message];
-    throw thrown;
-  }
 }

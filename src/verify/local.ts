@@ -7,8 +7,10 @@ import {
   type AnyStateMachine,
   type AnyStateNode,
   initialTransition,
+  type StateValue,
   transition,
 } from 'xstate';
+import { leafState } from '../machines/leaf-state.ts';
 import type { Message } from '../machines/messages.ts';
 
 export interface MachineEvent {
@@ -19,6 +21,8 @@ export interface MachineEvent {
 export interface Invocation {
   readonly id: string;
   readonly src: string;
+  /** State that invokes it: while a machine stays in there, its port goes on. */
+  readonly node: string;
 }
 export interface LocalState {
   readonly index: number;
@@ -48,10 +52,6 @@ export function abstractFailures(key: string, value: unknown): unknown {
   if (key === 'unrepaired') return (value as readonly unknown[]).length > 0;
   if (key === 'limits') return undefined;
   return value;
-}
-
-function valueName(snapshot: AnyMachineSnapshot): string {
-  return typeof snapshot.value === 'string' ? snapshot.value : JSON.stringify(snapshot.value);
 }
 
 export class LocalMachine {
@@ -101,7 +101,7 @@ export class LocalMachine {
   }
 
   #intern(snapshot: AnyMachineSnapshot): LocalState {
-    const value = valueName(snapshot);
+    const value = leafState(snapshot.value as StateValue);
     const context = snapshot.context as Readonly<Record<string, unknown>>;
     const text = `${value} ${JSON.stringify(context, abstractFailures)}`;
     const known = this.#byText.get(text);
@@ -115,7 +115,9 @@ export class LocalMachine {
       context,
       active,
       invocations: active
-        ? nodes.flatMap((node) => node.invoke.map(({ id, src }) => ({ id, src: src as string })))
+        ? nodes.flatMap((node) =>
+            node.invoke.map(({ id, src }) => ({ id, src: src as string, node: node.id })),
+          )
         : [],
       delays: active ? nodes.flatMap((node) => node.after.map((one) => one.eventType)) : [],
       broken: Object.entries(this.#invariants).flatMap(([name, holds]) =>

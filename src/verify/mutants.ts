@@ -113,23 +113,28 @@ function without(transition: Config, action: string): void {
 }
 
 plant('dump', 'Saves without draining', dumps, (states) => {
-  states.cutting.invoke.onDone.target = 'saving';
+  states.cutting.invoke.onDone.target = 'snapshotting';
 });
 plant('dump', 'Freezes while agents are attached', dumps, (states) => {
-  states.saving.invoke.onDone.target = 'cpuDumping';
+  states.streaming.states.choosing.always[1].target = 'cpuDumping';
 });
 plant('dump', 'Commits without the CPU side', dumps, (states) => {
-  states.disconnecting.invoke.onDone = 'committing';
+  states.streaming.states.disconnecting.invoke.onDone = 'awaiting';
 });
 replace('dump', 'Forgets to thaw', dumps, { guards: { isFrozen: never } });
 replace('dump', 'Forgets to let agents in again', dumps, { guards: { isAway: never } });
 replace('dump', 'Forgets to open the gates', dumps, { guards: { isClosed: never } });
+replace('dump', 'Forgets the saves of its executors', dumps, { guards: { isSaving: never } });
+replace('dump', 'Commits before the last byte', dumps, { guards: { isSaved: always } });
 replace('dump', 'Forgets the partial image', dumps, { guards: { isPartial: never } });
-plant('dump', 'Puts back under the hands of an effect', dumps, (_, config) => {
-  retarget(config.states, 'settling', 'repairing');
+plant('dump', 'Puts back under the hands of an effect', dumps, (states) => {
+  states.repairing.id = 'repairing';
+  retarget(states, 'settling', 'repairing');
+  retarget(states, '#settling', '#repairing');
 });
 plant('dump', 'Ends the tree before the commit', ['dump'], (states) => {
-  states.cpuDumping.invoke.onDone.target = 'endingTree';
+  states.endingTree.id = 'endingTree';
+  states.streaming.states.cpuDumping.invoke.onDone = '#endingTree';
 });
 plant('dump', 'Tells success when it failed', dumps, (states) => {
   states.failed.entry = 'tellDone';
@@ -138,16 +143,16 @@ plant('dump', 'Tells nobody that it is committed', dumps, (states) => {
   delete states.committed.entry;
 });
 plant('dump', 'Waits for ever for the save', dumps, (states) => {
-  delete states.saving.after;
+  delete states.snapshotting.after;
 });
 plant('dump', 'Waits for ever for the commit', dumps, (states) => {
   delete states.committing.after;
 });
 plant('dump', 'Gives up at once when it is cancelled while saving', dumps, (states) => {
-  states.saving.on['job.cancel'].target = 'failed';
+  states.snapshotting.on['job.cancel'].target = 'failed';
 });
 plant('dump', 'Can be cancelled while committing', dumps, (states) => {
-  states.committing.on = copyOf(states.cpuDumping.on);
+  states.committing.on = copyOf(states.snapshotting.on);
   states.committing.on['job.cancel'].target = 'repairing';
 });
 replace('dump', 'Tries cuts without end', dumps, { guards: { hasCutsLeft: always } });
@@ -155,7 +160,7 @@ replace('dump', 'Ends a tree that was to go on', dumps, { guards: { leavesRunnin
 replace('dump', 'Leaves a tree that was to end', ['dump'], { guards: { leavesRunning: always } });
 replace('dump', 'Takes any drain for a reached one', dumps, { guards: { hasReached: always } });
 plant('dump', 'Forgets why it failed', dumps, (states) => {
-  delete states.saving.invoke.onError.actions;
+  delete states.snapshotting.invoke.onError.actions;
 });
 
 const moves = ['suspend-resume'];

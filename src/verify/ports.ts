@@ -2,86 +2,8 @@
 // What the ports do to the world, in the steps in which src/actors does it. A port is a small
 // program: each step is atomic, and anything may happen between two of them. What an interrupted
 // port still does is part of the model, because the machines promise to wait for it.
-import {
-  type Effect,
-  type ExecutorWorld,
-  executorOf,
-  type ImageWorld,
-  isLive,
-  type JobWorld,
-  killClient,
-  type SystemState,
-} from './world.ts';
-
-/** What a port can do to actors besides answering. */
-export interface Effects {
-  tell(to: 'client' | 'executor', id: string, type: string): void;
-  addClient(clientId: string, origin: 'image'): void;
-}
-export interface PortCall {
-  readonly state: SystemState;
-  readonly effect: Effect;
-  readonly job: JobWorld;
-  readonly jobId: string;
-  readonly effects: Effects;
-  /** Id of the actor that invoked it. */
-  readonly self: string;
-}
-export type Outcome = 'more' | 'fail' | { readonly done: unknown };
-
-export interface Port {
-  /** Null while it waits; a port without this never waits. */
-  readonly ready?: (call: PortCall) => boolean;
-  readonly step: (call: PortCall) => Outcome;
-  /** Steps on every member; one that fails does not keep the others from being tried. */
-  readonly parallel?: boolean;
-  /** Before this step it ends when the machine does not wait for it any more. */
-  readonly abortableBefore?: number;
-  /** What else it may answer, at the price of a fault. */
-  readonly otherwise?: unknown;
-  /** Takes nothing back when it fails half-way, and cannot be made to fail by the world. */
-  readonly infallible?: boolean;
-  readonly fault?: string;
-}
-
-const stateOf = (state: SystemState, clientId: string): string =>
-  state.actors.get(`client:${clientId}`)?.value ?? 'gone';
-
-function isThere(state: SystemState, clientId: string): boolean {
-  return state.actors.has(`client:${clientId}`) && executorOf(state, clientId) !== null;
-}
-
-function answering(state: SystemState, clientId: string): ExecutorWorld | null {
-  const executor = executorOf(state, clientId);
-  return executor !== null && executor.process === 'alive' ? executor : null;
-}
-
-/** One request to the executor of each member, in turn; then the port answers. */
-function each(
-  request: (executor: ExecutorWorld, clientId: string, call: PortCall) => void,
-  options: {
-    /** Members that have ended are left alone. */
-    readonly living?: boolean;
-    readonly only?: (clientId: string, call: PortCall) => boolean;
-  } = {},
-): Port {
-  return {
-    parallel: true,
-    step: (call) => {
-      const { state, effect, job } = call;
-      const clientId = job.members[effect.pc];
-      if (clientId === undefined) {
-        return effect.failed ? 'fail' : { done: undefined };
-      }
-      if (options.only?.(clientId, call) === false) return 'more';
-      if (options.living === true && !isThere(state, clientId)) return 'more';
-      const executor = answering(state, clientId);
-      if (executor === null) effect.failed = true;
-      else request(executor, clientId, call);
-      return 'more';
-    },
-  };
-}
+import { answering, each, isThere, type Port, stateOf } from './port-tools.ts';
+import { type ImageWorld, isLive, killClient, type SystemState } from './world.ts';
 
 const closeGates: Port = {
   parallel: true,
@@ -133,11 +55,11 @@ const openGates: Port = {
         if (client !== undefined) client.gate = 'open';
       }
     },
-    { living: true },
+    { living: true, answer: { heldMs: 1 } },
   ),
 };
 
-const saveGpu: Port = {
+const beginSave: Port = {
   parallel: true,
   fault: 'disk full or device error',
   step: ({ state, effect, job }) => {
@@ -147,10 +69,24 @@ const saveGpu: Port = {
       return 'more';
     }
     const clientId = job.members[effect.pc - 1];
-    if (clientId === undefined) return effect.failed ? 'fail' : { done: undefined };
+    if (clientId === undefined) return effect.failed ? 'fail' : { done: { mayOpen: true } };
     const executor = answering(state, clientId);
     if (executor === null || executor.memory === 'out') effect.failed = true;
     else state.image.gpu = { ...state.image.gpu, [clientId]: executor.tail };
+    return 'more';
+  },
+};
+
+/** What was put aside at the cut streams out; where it was written before, the cut is lost. */
+const finishSave: Port = {
+  parallel: true,
+  abortableBefore: 9,
+  fault: 'disk full',
+  otherwise: { missed: 'scatter' },
+  step: ({ state, effect, job }) => {
+    const clientId = job.members[effect.pc];
+    if (clientId === undefined) return effect.failed ? 'fail' : { done: { missed: null } };
+    if (answering(state, clientId) === null) effect.failed = true;
     return 'more';
   },
 };
@@ -241,7 +177,7 @@ const planOn = (allowed: readonly string[], needsRoom: boolean): Port => ({
   step: ({ state, job }) => {
     if (needsRoom && state.image.place !== 'absent') return 'fail';
     return job.members.every((id) => allowed.includes(stateOf(state, id)))
-      ? { done: { clients: job.members } }
+      ? { done: { clients: job.members, stallMs: 1, stopModeStallMs: 1 } }
       : 'fail';
   },
 });
@@ -346,7 +282,9 @@ const jobPorts: Readonly<Record<string, Port>> = {
   closeGates,
   drainToCuts,
   openGates,
-  saveGpu,
+  beginSave,
+  finishSave,
+  abortSave: each(() => undefined, { living: true }),
   disconnectAgents,
   dumpCpu,
   commitImage,

@@ -3,7 +3,8 @@
 // wants, and a run has a budget of them. A deadline that passes while something could still
 // happen is a fault too; when nothing else can happen time passes, and every deadline is free.
 import type { LocalState } from './local.ts';
-import { type Outcome, type Port, type PortCall, portOf } from './ports.ts';
+import type { Outcome, Port, PortCall } from './port-tools.ts';
+import { portOf } from './ports.ts';
 import { recoverySteps, restart } from './restart.ts';
 import { programSteps } from './program-steps.ts';
 import type { Scenario, Step } from './scenario.ts';
@@ -45,8 +46,8 @@ function finish(system: System, draft: SystemState, index: number, outcome: Outc
 
 /** A job that puts things back: a fault in that excuses what it leaves, because it is told. */
 function isRepair(local: LocalState | undefined, src: string): boolean {
-  const { failure, image } = (local?.context ?? {}) as { failure?: unknown; image?: unknown };
-  const isGoingBack = failure !== null && failure !== undefined;
+  const { failure, image, retracting } = local?.context ?? {};
+  const isGoingBack = (failure !== null && failure !== undefined) || retracting === true;
   // The last step of a resume: memory is in, and nothing can be put back any more.
   const isLast = local?.machine.name === 'resume' && src === 'openGates';
   return isGoingBack || isLast || image === 'committed' || src === 'endTree';

@@ -2,7 +2,7 @@
 // The composition: every machine of a node, delivered to as phosd's post office delivers, over the
 // world of world.ts. A state offers steps; each is something one process does at once. What one
 // step says is delivered before the next begins, because phosd is one thread.
-import type { AnyStateMachine } from 'xstate';
+import type { AnyStateMachine, AnyStateNode } from 'xstate';
 import { clientInvariants, clientMachine } from '../machines/client.machine.ts';
 import { deviceInvariants, deviceMachine } from '../machines/device.machine.ts';
 import { dumpInvariants, dumpMachine } from '../machines/dump.machine.ts';
@@ -21,7 +21,13 @@ import { type JobWorld, newClient, newExecutor, type SystemState } from './world
 /** What the machine of a job is given. */
 export function jobInput(request: Request): unknown {
   const { jobId, input } = request;
-  return { jobId, rootPid: 42, directory: 'image', limits: jobLimits, ...input };
+  const how = { gpuOnly: false, maxStallMs: null };
+  return { jobId, rootPid: 42, directory: 'image', limits: jobLimits, ...how, ...input };
+}
+
+/** A pre-dump is a dump without its CPU side. */
+export function machineOf(kind: JobKind): MachineName {
+  return kind === 'pre-dump' ? 'dump' : kind;
 }
 
 /** The machines that are checked; a mutant replaces one of them, or the wiring. */
@@ -84,6 +90,15 @@ export interface Observer {
   readonly heard: (key: string, event: MachineEvent) => void;
   /** Names the executor that the pool asked for. */
   readonly started: (executorId: string, ordinal: number) => void;
+}
+
+/** A state around the innermost one, which both are in. */
+function staysIn(before: LocalState, next: LocalState, node: string): boolean {
+  const isIn = (local: LocalState): boolean =>
+    local.snapshot._nodes.some((one: AnyStateNode) => {
+      return one.id === node && Object.keys(one.states).length > 0;
+    });
+  return isIn(before) && isIn(next);
 }
 
 export class System {
@@ -185,7 +200,7 @@ export class System {
   #startJob(state: SystemState, jobId: string): void {
     const request = this.#wanted;
     if (request === null || request.jobId !== jobId) return;
-    this.add(state, `job:${jobId}`, request.kind, jobInput(request));
+    this.add(state, `job:${jobId}`, machineOf(request.kind), jobInput(request));
   }
 
   add(state: SystemState, key: string, machine: MachineName, input: unknown): void {
@@ -214,7 +229,8 @@ export class System {
     if (before !== null && before.value !== next.value) this.#leave(state, key, before, next);
     state.actors.set(key, next);
     if (before === null || before.value !== next.value) {
-      for (const { id, src } of next.invocations) {
+      for (const { id, src, node } of next.invocations) {
+        if (before !== null && staysIn(before, next, node)) continue;
         state.effects.push({
           actor: key,
           id,
@@ -230,8 +246,9 @@ export class System {
   }
 
   /** A job's interrupted effects go on until they are at rest; others are given up at once. */
-  #leave(state: SystemState, key: string, before: LocalState, _next: LocalState): void {
-    const left = new Set(before.invocations.map(({ id }) => id));
+  #leave(state: SystemState, key: string, before: LocalState, next: LocalState): void {
+    const gone = before.invocations.filter(({ node }) => !staysIn(before, next, node));
+    const left = new Set(gone.map(({ id }) => id));
     const isLeft = (one: { actor: string; id: string }) => one.actor === key && left.has(one.id);
     if (key.startsWith('job:')) {
       for (const one of state.effects) if (isLeft(one)) one.orphan = true;

@@ -32,16 +32,24 @@ describe('clients', () => {
 
   it('explain what they hold', async () => {
     const { command, target } = await phos.memorySteps();
-    const { clients } = await phos.json<{
+    const { clients, plan } = await phos.json<{
       clients: {
         objects: { bytes: number; unsaveable: string | null }[];
         suspend: { movesBytes: number };
       }[];
+      plan: { clients: { mode: string; holdMs: number }[]; stallMs: number; stopMs: number };
     }>('explain', target);
     const sizes = clients[0]?.objects.map((one) => one.bytes).filter((bytes) => bytes > 0);
     expect(sizes).toEqual([1 << 20, 1 << 20, 1 << 20, 1 << 20]);
     expect(clients[0]?.suspend.movesBytes).toBe(MIB4);
     expect(clients[0]?.objects.every((one) => one.unsaveable === null)).toBe(true);
+    expect(plan).toMatchObject({ deviceBytes: MIB4, refusal: null });
+    expect(plan.clients).toHaveLength(1);
+    expect(plan.stallMs).toBeGreaterThanOrEqual(plan.stopMs + (plan.clients[0]?.holdMs ?? 0));
+    expect(
+      await phos.json('explain', '--pid', target, '--max-stall', '1ms', '--pre-dump'),
+    ).toMatchObject({ plan: { stopMs: 0, refusal: expect.stringContaining('--max-stall') } });
+    expect(await phos.failure('explain', target, '--mode', 'fast')).toMatchObject({ exit: 2 });
     command.child.kill('SIGTERM');
     expect((await command.ended).code).toBe(143);
   });

@@ -38,7 +38,7 @@ describe.skipIf(why !== null)(`dump and restore${why === null ? '' : ` (skipped:
     expect(dumped.warnings).toEqual([]);
     expect(dumped.stopMs).toBeGreaterThan(0);
     expect(dumped.stallMs).toBeGreaterThanOrEqual(dumped.stopMs);
-    const saved = dumped.stages.find((one) => one.stage === 'save');
+    const saved = dumped.stages.find((one) => one.stage === 'stream');
     expect(saved?.bytes).toBeGreaterThan(0);
     const killed = await command.ended;
     expect(killed.code).toBe(137);

@@ -64,6 +64,8 @@ describe('model checker', () => {
       rootPid: 1,
       directory: 'image',
       leaveRunning: false,
+      gpuOnly: false,
+      maxStallMs: null,
       limits: { ...defaultJobLimits, maxCuts: 2 },
     };
     const options = { input, invariants: {}, limit: 1, events: [{ type: 'job.cancel' }] };

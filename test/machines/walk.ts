@@ -11,6 +11,7 @@ import {
   transition,
 } from 'xstate';
 import { getAdjacencyMap } from 'xstate/graph';
+import { leafState } from '../../src/machines/leaf-state.ts';
 
 export interface WalkEvent {
   readonly type: string;
@@ -26,6 +27,11 @@ export interface WalkOptions<C> {
   readonly events?: readonly WalkEvent[];
   readonly invariants: Invariants<C>;
   readonly limit: number;
+  /**
+   * What of a context tells two states apart; the whole of it by default. Anything that a guard or
+   * an invariant looks at must be in it.
+   */
+  readonly essence?: (context: C) => unknown;
 }
 
 export interface Violation {
@@ -59,7 +65,7 @@ export function enabledEvents<C>(
 }
 
 export function stateName(snapshot: AnyMachineSnapshot): string {
-  return typeof snapshot.value === 'string' ? snapshot.value : JSON.stringify(snapshot.value);
+  return leafState(snapshot.value);
 }
 
 function broken<C>(snapshot: AnyMachineSnapshot, invariants: Invariants<C>): Violation[] {
@@ -71,11 +77,12 @@ function broken<C>(snapshot: AnyMachineSnapshot, invariants: Invariants<C>): Vio
 
 /** Every reachable state; throws when there are more than `limit` of them. */
 export function walk<C>(machine: AnyStateMachine, options: WalkOptions<C>): WalkResult {
+  const essence = options.essence ?? ((context: C) => context);
   const map = getAdjacencyMap(machine, {
     input: options.input,
     events: (snapshot: AnyMachineSnapshot) => enabledEvents(snapshot, options),
     serializeState: (snapshot: AnyMachineSnapshot) =>
-      JSON.stringify([snapshot.value, snapshot.context]),
+      JSON.stringify([snapshot.value, essence(snapshot.context as C)]),
     limit: options.limit,
     stopWhen: (snapshot: AnyMachineSnapshot) => snapshot.status !== 'active',
   } as never) as Record<string, { state: AnyMachineSnapshot; transitions: object }>;
@@ -88,10 +95,14 @@ export function walk<C>(machine: AnyStateMachine, options: WalkOptions<C>): Walk
   };
 }
 
-/** Names of all states of a flat machine in which it can rest. */
+/** Names of all states in which a machine can rest: leaves with something to wait for or an end. */
 export function stateNames(machine: AnyStateMachine): string[] {
-  return Object.values(machine.states as Record<string, AnyStateNode>)
-    .filter((node) => node.always === undefined || node.always.length === 0)
+  const leaves = (node: AnyStateNode): AnyStateNode[] => {
+    const inner = Object.values(node.states);
+    return inner.length === 0 ? [node] : inner.flatMap(leaves);
+  };
+  return leaves(machine.root)
+    .filter((node) => !(node.always ?? []).some((one) => one.guard === undefined))
     .map((node) => node.key);
 }
 

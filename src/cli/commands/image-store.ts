@@ -176,7 +176,7 @@ async function compact(output: Output, options: CompactOptions, folder: string):
     trust: trustOf(options),
     signKey: options.signKey === undefined ? null : readSignKey(options.signKey),
     compress: level,
-    onProgress: (done, total) => progress.progress(done, total),
+    onProgress: (done, total) => progress.progress('compact', done, total),
   }).finally(() => progress.stage(null));
   const ms = performance.now() - begun;
   output.result(

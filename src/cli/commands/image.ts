@@ -3,6 +3,7 @@
 import { resolve } from 'node:path';
 import type { Command } from 'commander';
 import { type ImageReport, inspectImage, verifyImage } from '../../image/verify.ts';
+import type { ImageManifest } from '../../model/image-manifest.ts';
 import { action } from '../context.ts';
 import { bytes, duration, rate, table } from '../format.ts';
 import type { Output } from '../output.ts';
@@ -52,7 +53,7 @@ async function verify(
   const begun = performance.now();
   progress.stage('verify');
   const found = await verifyImage(directory, {
-    onProgress: (done, total) => progress.progress(done, total),
+    onProgress: (done, total) => progress.progress('verify', done, total),
     signal: null,
     trust: trustOf(options),
   }).finally(() => progress.stage(null));
@@ -77,8 +78,7 @@ function text(directory: string, found: ImageReport): string {
   return [
     `${directory}: image version ${manifest.version}, written by phos ${manifest.phosVersion}`,
     `created ${manifest.created}, ${found.files} files, ${bytes(found.bytes)}`,
-    `root process ${manifest.cpu.rootPid}, CPU side ${bytes(BigInt(manifest.cpu.bytes))}` +
-      ` (CRIU ${manifest.cpu.criuVersion})`,
+    cpuText(manifest),
     ...manifest.parents.map((one) => `needs ${one.directory}`),
     ...(manifest.signature === undefined ? [] : [`signed by ${manifest.signature.publicKey}`]),
     table(
@@ -95,4 +95,10 @@ function text(directory: string, found: ImageReport): string {
       ]),
     ),
   ].join('\n');
+}
+
+function cpuText({ cpu }: ImageManifest): string {
+  if (cpu === null) return 'a pre-dump: device memory only, not restorable alone';
+  const { rootPid, criuVersion } = cpu;
+  return `root process ${rootPid}, CPU side ${bytes(BigInt(cpu.bytes))} (CRIU ${criuVersion})`;
 }

@@ -20,7 +20,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file phos/v1/control.proto.
  */
 export const file_phos_v1_control: GenFile = /*@__PURE__*/
-  fileDesc("ChVwaG9zL3YxL2NvbnRyb2wucHJvdG8SB3Bob3MudjEiVQoLRXJyb3JEZXRhaWwSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBIUCgxkZXRhaWxzX2pzb24YBCABKAkiDwoNU3RhdHVzUmVxdWVzdCLEAQoOU3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SDQoFc3RhdGUYAyABKAkSEwoLcnVudGltZV9kaXIYBCABKAkSDwoHc3RhcnRlZBgFIAEoCRIgCgdkZXZpY2VzGAYgAygLMg8ucGhvcy52MS5EZXZpY2USGgoEam9icxgHIAMoCzIMLnBob3MudjEuSm9iEg8KB2NsaWVudHMYCCABKA0SEAoIbG9nX2ZpbGUYCSABKAkizgEKBkRldmljZRIPCgdvcmRpbmFsGAEgASgNEg4KBmRyaXZlchgCIAEoCRINCgVzdGF0ZRgDIAEoCRIMCgRuYW1lGAQgASgJEhMKC3RvdGFsX2J5dGVzGAUgASgEEhMKC3Bvb2xfdGFyZ2V0GAYgASgNEhYKDndhcm1fZXhlY3V0b3JzGAcgASgNEhoKEnN0YXJ0aW5nX2V4ZWN1dG9ycxgIIAEoDRIXCg93YWl0aW5nX2NsaWVudHMYCSABKA0SDwoHZmFpbHVyZRgKIAEoCSJkCgNKb2ISDgoGam9iX2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKY2xpZW50X2lkcxgEIAMoCRILCgN1aWQYBSABKA0SDwoHc3RhcnRlZBgGIAEoCSINCgtMaXN0UmVxdWVzdCJPCgxMaXN0UmVzcG9uc2USIAoHY2xpZW50cxgBIAMoCzIPLnBob3MudjEuQ2xpZW50Eh0KBHJ1bnMYAiADKAsyDy5waG9zLnYxLlJ1bkpvYiKYAwoGQ2xpZW50EhEKCWNsaWVudF9pZBgBIAEoCRILCgNwaWQYAiABKA0SCwoDdWlkGAMgASgNEg8KB2NvbW1hbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDwoHZmFpbHVyZRgGIAEoCRITCgtleGVjdXRvcl9pZBgHIAEoCRIUCgxleGVjdXRvcl9waWQYCCABKA0SDwoHb3JkaW5hbBgJIAEoDRIOCgZkcml2ZXIYCiABKAkSFAoMZGV2aWNlX2J5dGVzGAsgASgEEhMKC2FyZW5hX2J5dGVzGAwgASgEEg8KB29iamVjdHMYDSABKA0SEAoIY29tbWFuZHMYDiABKAQSFQoNc3luY19jb21tYW5kcxgPIAEoBBIXCg9kZWZlcnJlZF9lcnJvcnMYECABKAQSFQoNY29udGV4dF9lcnJvchgRIAEoDRIZChF1bnN1cHBvcnRlZF9jYWxscxgSIAMoCRIRCglzdXNwZW5kZWQYEyABKAgSDgoGam9iX2lkGBQgASgJEhEKCWtlZXBlcl9pZBgVIAEoCSJ2CgZSdW5Kb2ISEQoJa2VlcGVyX2lkGAEgASgJEgsKA3BpZBgCIAEoDRILCgN1aWQYAyABKA0SDAoEYXJndhgEIAMoCRINCgVzdGRpbxgFIAEoCRINCgVzdGF0ZRgGIAEoCRITCgtzb2NrZXRfcGF0aBgHIAEoCSIdCg5FeHBsYWluUmVxdWVzdBILCgNwaWQYASABKA0iTQoPRXhwbGFpblJlc3BvbnNlEicKB2NsaWVudHMYASADKAsyFi5waG9zLnYxLkNsaWVudE9iamVjdHMSEQoJb2JzdGFjbGVzGAIgAygJIlgKDUNsaWVudE9iamVjdHMSEQoJY2xpZW50X2lkGAEgASgJEgsKA3BpZBgCIAEoDRInCgdvYmplY3RzGAMgAygLMhYucGhvcy52MS5PYmplY3RTdW1tYXJ5ImQKDU9iamVjdFN1bW1hcnkSDAoEdHlwZRgBIAEoCRIOCgZoYW5kbGUYAiABKAQSDQoFYnl0ZXMYAyABKAQSEgoKY3JlYXRlZF9ieRgEIAEoCRISCgp1bnNhdmVhYmxlGAUgASgJItcBCgpSdW5SZXF1ZXN0EgwKBGFyZ3YYASADKAkSCwoDY3dkGAIgASgJEjkKC2Vudmlyb25tZW50GAMgAygLMiQucGhvcy52MS5SdW5SZXF1ZXN0LkVudmlyb25tZW50RW50cnkSDQoFdW1hc2sYBCABKA0SIAoDcHR5GAUgASgLMhMucGhvcy52MS5XaW5kb3dTaXplEg4KBmF0dGFjaBgGIAEoCBoyChBFbnZpcm9ubWVudEVudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAEiKwoKV2luZG93U2l6ZRIMCgRyb3dzGAEgASgNEg8KB2NvbHVtbnMYAiABKA0iZAoLUnVuUmVzcG9uc2USEQoJa2VlcGVyX2lkGAEgASgJEgsKA3BpZBgCIAEoDRITCgtzb2NrZXRfcGF0aBgDIAEoCRIPCgdsb2dfb3V0GAQgASgJEg8KB2xvZ19lcnIYBSABKAkiaQoLRHVtcFJlcXVlc3QSCwoDcGlkGAEgASgNEhEKCWRpcmVjdG9yeRgCIAEoCRIVCg1sZWF2ZV9ydW5uaW5nGAMgASgIEhAKCGRyYWluX21zGAQgASgNEhEKCWNsb3NlX3RjcBgFIAEoCCJnCg5SZXN0b3JlUmVxdWVzdBIRCglkaXJlY3RvcnkYASABKAkSEAoIdHJ1bmNhdGUYAiABKAgSDgoGYXR0YWNoGAMgASgIEiAKA3B0eRgEIAEoCzITLnBob3MudjEuV2luZG93U2l6ZSIvCg5TdXNwZW5kUmVxdWVzdBILCgNwaWQYASABKA0SEAoIZHJhaW5fbXMYAiABKA0iHAoNUmVzdW1lUmVxdWVzdBILCgNwaWQYASABKA0isAEKCEpvYkV2ZW50EiYKB3N0YXJ0ZWQYASABKAsyEy5waG9zLnYxLkpvYlN0YXJ0ZWRIABImCgVzdGFnZRgCIAEoCzIVLnBob3MudjEuU3RhZ2VTdGFydGVkSAASJQoIcHJvZ3Jlc3MYAyABKAsyES5waG9zLnYxLlByb2dyZXNzSAASJAoGcmVzdWx0GAQgASgLMhIucGhvcy52MS5Kb2JSZXN1bHRIAEIHCgVldmVudCIcCgpKb2JTdGFydGVkEg4KBmpvYl9pZBgBIAEoCSIdCgxTdGFnZVN0YXJ0ZWQSDQoFc3RhZ2UYASABKAkiQgoIUHJvZ3Jlc3MSDQoFc3RhZ2UYASABKAkSEgoKZG9uZV9ieXRlcxgCIAEoBBITCgt0b3RhbF9ieXRlcxgDIAEoBCKoAgoJSm9iUmVzdWx0Eg4KBmpvYl9pZBgBIAEoCRIkCgZzdGFnZXMYAiADKAsyFC5waG9zLnYxLlN0YWdlUmVwb3J0EhAKCHRvdGFsX21zGAMgASgBEhAKCHN0YWxsX21zGAQgASgBEg8KB3N0b3BfbXMYBSABKAESFAoMZGV2aWNlX2J5dGVzGAYgASgEEhMKC2ltYWdlX2J5dGVzGAcgASgEEhAKCGF0dGVtcHRzGAggASgNEhIKCmNsaWVudF9pZHMYCSADKAkSEQoJZGlyZWN0b3J5GAogASgJEhAKCHJvb3RfcGlkGAsgASgNEhEKCWtlZXBlcl9pZBgMIAEoCRIVCg1rZWVwZXJfc29ja2V0GA0gASgJEhAKCHdhcm5pbmdzGA4gAygJIjcKC1N0YWdlUmVwb3J0Eg0KBXN0YWdlGAEgASgJEgoKAm1zGAIgASgBEg0KBWJ5dGVzGAMgASgEIiIKEENhbmNlbEpvYlJlcXVlc3QSDgoGam9iX2lkGAEgASgJIhMKEUNhbmNlbEpvYlJlc3BvbnNlIjIKC1N0b3BSZXF1ZXN0Eg0KBWZvcmNlGAEgASgIEhQKDGtlZXBfY2xpZW50cxgCIAEoCCIlCgxTdG9wUmVzcG9uc2USFQoNZW5kZWRfY2xpZW50cxgBIAEoDTK+BAoHQ29udHJvbBI5CgZTdGF0dXMSFi5waG9zLnYxLlN0YXR1c1JlcXVlc3QaFy5waG9zLnYxLlN0YXR1c1Jlc3BvbnNlEjMKBExpc3QSFC5waG9zLnYxLkxpc3RSZXF1ZXN0GhUucGhvcy52MS5MaXN0UmVzcG9uc2USPAoHRXhwbGFpbhIXLnBob3MudjEuRXhwbGFpblJlcXVlc3QaGC5waG9zLnYxLkV4cGxhaW5SZXNwb25zZRIwCgNSdW4SEy5waG9zLnYxLlJ1blJlcXVlc3QaFC5waG9zLnYxLlJ1blJlc3BvbnNlEjEKBER1bXASFC5waG9zLnYxLkR1bXBSZXF1ZXN0GhEucGhvcy52MS5Kb2JFdmVudDABEjcKB1Jlc3RvcmUSFy5waG9zLnYxLlJlc3RvcmVSZXF1ZXN0GhEucGhvcy52MS5Kb2JFdmVudDABEjcKB1N1c3BlbmQSFy5waG9zLnYxLlN1c3BlbmRSZXF1ZXN0GhEucGhvcy52MS5Kb2JFdmVudDABEjUKBlJlc3VtZRIWLnBob3MudjEuUmVzdW1lUmVxdWVzdBoRLnBob3MudjEuSm9iRXZlbnQwARJCCglDYW5jZWxKb2ISGS5waG9zLnYxLkNhbmNlbEpvYlJlcXVlc3QaGi5waG9zLnYxLkNhbmNlbEpvYlJlc3BvbnNlEjMKBFN0b3ASFC5waG9zLnYxLlN0b3BSZXF1ZXN0GhUucGhvcy52MS5TdG9wUmVzcG9uc2ViBnByb3RvMw");
+  fileDesc("ChVwaG9zL3YxL2NvbnRyb2wucHJvdG8SB3Bob3MudjEiVQoLRXJyb3JEZXRhaWwSDAoEY29kZRgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBIUCgxkZXRhaWxzX2pzb24YBCABKAkiDwoNU3RhdHVzUmVxdWVzdCLEAQoOU3RhdHVzUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoCRILCgNwaWQYAiABKA0SDQoFc3RhdGUYAyABKAkSEwoLcnVudGltZV9kaXIYBCABKAkSDwoHc3RhcnRlZBgFIAEoCRIgCgdkZXZpY2VzGAYgAygLMg8ucGhvcy52MS5EZXZpY2USGgoEam9icxgHIAMoCzIMLnBob3MudjEuSm9iEg8KB2NsaWVudHMYCCABKA0SEAoIbG9nX2ZpbGUYCSABKAkizgEKBkRldmljZRIPCgdvcmRpbmFsGAEgASgNEg4KBmRyaXZlchgCIAEoCRINCgVzdGF0ZRgDIAEoCRIMCgRuYW1lGAQgASgJEhMKC3RvdGFsX2J5dGVzGAUgASgEEhMKC3Bvb2xfdGFyZ2V0GAYgASgNEhYKDndhcm1fZXhlY3V0b3JzGAcgASgNEhoKEnN0YXJ0aW5nX2V4ZWN1dG9ycxgIIAEoDRIXCg93YWl0aW5nX2NsaWVudHMYCSABKA0SDwoHZmFpbHVyZRgKIAEoCSJkCgNKb2ISDgoGam9iX2lkGAEgASgJEgwKBGtpbmQYAiABKAkSDQoFc3RhdGUYAyABKAkSEgoKY2xpZW50X2lkcxgEIAMoCRILCgN1aWQYBSABKA0SDwoHc3RhcnRlZBgGIAEoCSINCgtMaXN0UmVxdWVzdCJPCgxMaXN0UmVzcG9uc2USIAoHY2xpZW50cxgBIAMoCzIPLnBob3MudjEuQ2xpZW50Eh0KBHJ1bnMYAiADKAsyDy5waG9zLnYxLlJ1bkpvYiKYAwoGQ2xpZW50EhEKCWNsaWVudF9pZBgBIAEoCRILCgNwaWQYAiABKA0SCwoDdWlkGAMgASgNEg8KB2NvbW1hbmQYBCABKAkSDQoFc3RhdGUYBSABKAkSDwoHZmFpbHVyZRgGIAEoCRITCgtleGVjdXRvcl9pZBgHIAEoCRIUCgxleGVjdXRvcl9waWQYCCABKA0SDwoHb3JkaW5hbBgJIAEoDRIOCgZkcml2ZXIYCiABKAkSFAoMZGV2aWNlX2J5dGVzGAsgASgEEhMKC2FyZW5hX2J5dGVzGAwgASgEEg8KB29iamVjdHMYDSABKA0SEAoIY29tbWFuZHMYDiABKAQSFQoNc3luY19jb21tYW5kcxgPIAEoBBIXCg9kZWZlcnJlZF9lcnJvcnMYECABKAQSFQoNY29udGV4dF9lcnJvchgRIAEoDRIZChF1bnN1cHBvcnRlZF9jYWxscxgSIAMoCRIRCglzdXNwZW5kZWQYEyABKAgSDgoGam9iX2lkGBQgASgJEhEKCWtlZXBlcl9pZBgVIAEoCSJ2CgZSdW5Kb2ISEQoJa2VlcGVyX2lkGAEgASgJEgsKA3BpZBgCIAEoDRILCgN1aWQYAyABKA0SDAoEYXJndhgEIAMoCRINCgVzdGRpbxgFIAEoCRINCgVzdGF0ZRgGIAEoCRITCgtzb2NrZXRfcGF0aBgHIAEoCSJTCg5FeHBsYWluUmVxdWVzdBILCgNwaWQYASABKA0SDAoEbW9kZRgCIAEoCRIUCgxtYXhfc3RhbGxfbXMYAyABKAESEAoIZ3B1X29ubHkYBCABKAgibgoPRXhwbGFpblJlc3BvbnNlEicKB2NsaWVudHMYASADKAsyFi5waG9zLnYxLkNsaWVudE9iamVjdHMSEQoJb2JzdGFjbGVzGAIgAygJEh8KBHBsYW4YAyABKAsyES5waG9zLnYxLkR1bXBQbGFuIusBCghEdW1wUGxhbhIkCgdjbGllbnRzGAEgAygLMhMucGhvcy52MS5DbGllbnRQbGFuEhAKCGdwdV9vbmx5GAIgASgIEhAKCHN0YWxsX21zGAMgASgBEhoKEnN0b3BfbW9kZV9zdGFsbF9tcxgEIAEoARIPCgdzdG9wX21zGAUgASgBEhAKCHRvdGFsX21zGAYgASgBEhQKDGRldmljZV9ieXRlcxgHIAEoBBIRCgljcHVfYnl0ZXMYCCABKAQSHAoFcmF0ZXMYCSADKAsyDS5waG9zLnYxLlJhdGUSDwoHcmVmdXNhbBgKIAEoCSKXAQoKQ2xpZW50UGxhbhIRCgljbGllbnRfaWQYASABKAkSCwoDcGlkGAIgASgNEgwKBG1vZGUYAyABKAkSFAoMZGV2aWNlX2J5dGVzGAQgASgEEhIKCmZyZWVfYnl0ZXMYBSABKAQSDwoHaG9sZF9tcxgGIAEoARIQCghzdG9yZV9tcxgHIAEoARIOCgZyZWFzb24YCCABKAkiTwoEUmF0ZRIMCgRuYW1lGAEgASgJEg8KB2Jhc2VfbXMYAiABKAESGAoQYnl0ZXNfcGVyX3NlY29uZBgDIAEoARIOCgZzb3VyY2UYBCABKAkiWAoNQ2xpZW50T2JqZWN0cxIRCgljbGllbnRfaWQYASABKAkSCwoDcGlkGAIgASgNEicKB29iamVjdHMYAyADKAsyFi5waG9zLnYxLk9iamVjdFN1bW1hcnkiZAoNT2JqZWN0U3VtbWFyeRIMCgR0eXBlGAEgASgJEg4KBmhhbmRsZRgCIAEoBBINCgVieXRlcxgDIAEoBBISCgpjcmVhdGVkX2J5GAQgASgJEhIKCnVuc2F2ZWFibGUYBSABKAki1wEKClJ1blJlcXVlc3QSDAoEYXJndhgBIAMoCRILCgNjd2QYAiABKAkSOQoLZW52aXJvbm1lbnQYAyADKAsyJC5waG9zLnYxLlJ1blJlcXVlc3QuRW52aXJvbm1lbnRFbnRyeRINCgV1bWFzaxgEIAEoDRIgCgNwdHkYBSABKAsyEy5waG9zLnYxLldpbmRvd1NpemUSDgoGYXR0YWNoGAYgASgIGjIKEEVudmlyb25tZW50RW50cnkSCwoDa2V5GAEgASgJEg0KBXZhbHVlGAIgASgJOgI4ASIrCgpXaW5kb3dTaXplEgwKBHJvd3MYASABKA0SDwoHY29sdW1ucxgCIAEoDSJkCgtSdW5SZXNwb25zZRIRCglrZWVwZXJfaWQYASABKAkSCwoDcGlkGAIgASgNEhMKC3NvY2tldF9wYXRoGAMgASgJEg8KB2xvZ19vdXQYBCABKAkSDwoHbG9nX2VychgFIAEoCSKvAQoLRHVtcFJlcXVlc3QSCwoDcGlkGAEgASgNEhEKCWRpcmVjdG9yeRgCIAEoCRIVCg1sZWF2ZV9ydW5uaW5nGAMgASgIEhAKCGRyYWluX21zGAQgASgNEhEKCWNsb3NlX3RjcBgFIAEoCBIMCgRtb2RlGAYgASgJEhQKDG1heF9zdGFsbF9tcxgHIAEoARIQCghncHVfb25seRgIIAEoCBIOCgZwYXJlbnQYCSABKAkiZwoOUmVzdG9yZVJlcXVlc3QSEQoJZGlyZWN0b3J5GAEgASgJEhAKCHRydW5jYXRlGAIgASgIEg4KBmF0dGFjaBgDIAEoCBIgCgNwdHkYBCABKAsyEy5waG9zLnYxLldpbmRvd1NpemUiLwoOU3VzcGVuZFJlcXVlc3QSCwoDcGlkGAEgASgNEhAKCGRyYWluX21zGAIgASgNIhwKDVJlc3VtZVJlcXVlc3QSCwoDcGlkGAEgASgNIrABCghKb2JFdmVudBImCgdzdGFydGVkGAEgASgLMhMucGhvcy52MS5Kb2JTdGFydGVkSAASJgoFc3RhZ2UYAiABKAsyFS5waG9zLnYxLlN0YWdlU3RhcnRlZEgAEiUKCHByb2dyZXNzGAMgASgLMhEucGhvcy52MS5Qcm9ncmVzc0gAEiQKBnJlc3VsdBgEIAEoCzISLnBob3MudjEuSm9iUmVzdWx0SABCBwoFZXZlbnQiHAoKSm9iU3RhcnRlZBIOCgZqb2JfaWQYASABKAkiHQoMU3RhZ2VTdGFydGVkEg0KBXN0YWdlGAEgASgJIkIKCFByb2dyZXNzEg0KBXN0YWdlGAEgASgJEhIKCmRvbmVfYnl0ZXMYAiABKAQSEwoLdG90YWxfYnl0ZXMYAyABKAQijAMKCUpvYlJlc3VsdBIOCgZqb2JfaWQYASABKAkSJAoGc3RhZ2VzGAIgAygLMhQucGhvcy52MS5TdGFnZVJlcG9ydBIQCgh0b3RhbF9tcxgDIAEoARIQCghzdGFsbF9tcxgEIAEoARIPCgdzdG9wX21zGAUgASgBEhQKDGRldmljZV9ieXRlcxgGIAEoBBITCgtpbWFnZV9ieXRlcxgHIAEoBBIQCghhdHRlbXB0cxgIIAEoDRISCgpjbGllbnRfaWRzGAkgAygJEhEKCWRpcmVjdG9yeRgKIAEoCRIQCghyb290X3BpZBgLIAEoDRIRCglrZWVwZXJfaWQYDCABKAkSFQoNa2VlcGVyX3NvY2tldBgNIAEoCRIQCgh3YXJuaW5ncxgOIAMoCRIQCghkcmFpbl9tcxgPIAEoARIPCgdob2xkX21zGBAgASgBEhQKDGdhdGVfd2FpdF9tcxgRIAEoARIaChJwcmVkaWN0ZWRfc3RhbGxfbXMYEiABKAESDQoFbW9kZXMYEyADKAkiNwoLU3RhZ2VSZXBvcnQSDQoFc3RhZ2UYASABKAkSCgoCbXMYAiABKAESDQoFYnl0ZXMYAyABKAQiIgoQQ2FuY2VsSm9iUmVxdWVzdBIOCgZqb2JfaWQYASABKAkiEwoRQ2FuY2VsSm9iUmVzcG9uc2UiMgoLU3RvcFJlcXVlc3QSDQoFZm9yY2UYASABKAgSFAoMa2VlcF9jbGllbnRzGAIgASgIIiUKDFN0b3BSZXNwb25zZRIVCg1lbmRlZF9jbGllbnRzGAEgASgNMr4ECgdDb250cm9sEjkKBlN0YXR1cxIWLnBob3MudjEuU3RhdHVzUmVxdWVzdBoXLnBob3MudjEuU3RhdHVzUmVzcG9uc2USMwoETGlzdBIULnBob3MudjEuTGlzdFJlcXVlc3QaFS5waG9zLnYxLkxpc3RSZXNwb25zZRI8CgdFeHBsYWluEhcucGhvcy52MS5FeHBsYWluUmVxdWVzdBoYLnBob3MudjEuRXhwbGFpblJlc3BvbnNlEjAKA1J1bhITLnBob3MudjEuUnVuUmVxdWVzdBoULnBob3MudjEuUnVuUmVzcG9uc2USMQoERHVtcBIULnBob3MudjEuRHVtcFJlcXVlc3QaES5waG9zLnYxLkpvYkV2ZW50MAESNwoHUmVzdG9yZRIXLnBob3MudjEuUmVzdG9yZVJlcXVlc3QaES5waG9zLnYxLkpvYkV2ZW50MAESNwoHU3VzcGVuZBIXLnBob3MudjEuU3VzcGVuZFJlcXVlc3QaES5waG9zLnYxLkpvYkV2ZW50MAESNQoGUmVzdW1lEhYucGhvcy52MS5SZXN1bWVSZXF1ZXN0GhEucGhvcy52MS5Kb2JFdmVudDABEkIKCUNhbmNlbEpvYhIZLnBob3MudjEuQ2FuY2VsSm9iUmVxdWVzdBoaLnBob3MudjEuQ2FuY2VsSm9iUmVzcG9uc2USMwoEU3RvcBIULnBob3MudjEuU3RvcFJlcXVlc3QaFS5waG9zLnYxLlN0b3BSZXNwb25zZWIGcHJvdG8z");
 
 /**
  * @generated from message phos.v1.ErrorDetail
@@ -443,6 +443,23 @@ export type ExplainRequest = Message<"phos.v1.ExplainRequest"> & {
    * @generated from field: uint32 pid = 1;
    */
   pid: number;
+
+  /**
+   * The dump that the plan is for: as in DumpRequest.
+   *
+   * @generated from field: string mode = 2;
+   */
+  mode: string;
+
+  /**
+   * @generated from field: double max_stall_ms = 3;
+   */
+  maxStallMs: number;
+
+  /**
+   * @generated from field: bool gpu_only = 4;
+   */
+  gpuOnly: boolean;
 };
 
 /**
@@ -467,6 +484,13 @@ export type ExplainResponse = Message<"phos.v1.ExplainResponse"> & {
    * @generated from field: repeated string obstacles = 2;
    */
   obstacles: string[];
+
+  /**
+   * Absent where a dump of this mode is impossible; the obstacles say why.
+   *
+   * @generated from field: phos.v1.DumpPlan plan = 3;
+   */
+  plan?: DumpPlan | undefined;
 };
 
 /**
@@ -475,6 +499,166 @@ export type ExplainResponse = Message<"phos.v1.ExplainResponse"> & {
  */
 export const ExplainResponseSchema: GenMessage<ExplainResponse> = /*@__PURE__*/
   messageDesc(file_phos_v1_control, 10);
+
+/**
+ * @generated from message phos.v1.DumpPlan
+ */
+export type DumpPlan = Message<"phos.v1.DumpPlan"> & {
+  /**
+   * @generated from field: repeated phos.v1.ClientPlan clients = 1;
+   */
+  clients: ClientPlan[];
+
+  /**
+   * @generated from field: bool gpu_only = 2;
+   */
+  gpuOnly: boolean;
+
+  /**
+   * Predicted: how long submissions are held, the process stop included.
+   *
+   * @generated from field: double stall_ms = 3;
+   */
+  stallMs: number;
+
+  /**
+   * The same if the dump had to be done again in mode stop, after a write that was not foreseen.
+   *
+   * @generated from field: double stop_mode_stall_ms = 4;
+   */
+  stopModeStallMs: number;
+
+  /**
+   * @generated from field: double stop_ms = 5;
+   */
+  stopMs: number;
+
+  /**
+   * @generated from field: double total_ms = 6;
+   */
+  totalMs: number;
+
+  /**
+   * @generated from field: uint64 device_bytes = 7;
+   */
+  deviceBytes: bigint;
+
+  /**
+   * @generated from field: uint64 cpu_bytes = 8;
+   */
+  cpuBytes: bigint;
+
+  /**
+   * What the prediction is made from.
+   *
+   * @generated from field: repeated phos.v1.Rate rates = 9;
+   */
+  rates: Rate[];
+
+  /**
+   * Why max_stall_ms would be refused; empty: it would not.
+   *
+   * @generated from field: string refusal = 10;
+   */
+  refusal: string;
+};
+
+/**
+ * Describes the message phos.v1.DumpPlan.
+ * Use `create(DumpPlanSchema)` to create a new message.
+ */
+export const DumpPlanSchema: GenMessage<DumpPlan> = /*@__PURE__*/
+  messageDesc(file_phos_v1_control, 11);
+
+/**
+ * @generated from message phos.v1.ClientPlan
+ */
+export type ClientPlan = Message<"phos.v1.ClientPlan"> & {
+  /**
+   * @generated from field: string client_id = 1;
+   */
+  clientId: string;
+
+  /**
+   * @generated from field: uint32 pid = 2;
+   */
+  pid: number;
+
+  /**
+   * snapshot, cow or stop.
+   *
+   * @generated from field: string mode = 3;
+   */
+  mode: string;
+
+  /**
+   * @generated from field: uint64 device_bytes = 4;
+   */
+  deviceBytes: bigint;
+
+  /**
+   * @generated from field: uint64 free_bytes = 5;
+   */
+  freeBytes: bigint;
+
+  /**
+   * @generated from field: double hold_ms = 6;
+   */
+  holdMs: number;
+
+  /**
+   * @generated from field: double store_ms = 7;
+   */
+  storeMs: number;
+
+  /**
+   * @generated from field: string reason = 8;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message phos.v1.ClientPlan.
+ * Use `create(ClientPlanSchema)` to create a new message.
+ */
+export const ClientPlanSchema: GenMessage<ClientPlan> = /*@__PURE__*/
+  messageDesc(file_phos_v1_control, 12);
+
+/**
+ * @generated from message phos.v1.Rate
+ */
+export type Rate = Message<"phos.v1.Rate"> & {
+  /**
+   * copy, hash, store, cpu or drain.
+   *
+   * @generated from field: string name = 1;
+   */
+  name: string;
+
+  /**
+   * @generated from field: double base_ms = 2;
+   */
+  baseMs: number;
+
+  /**
+   * @generated from field: double bytes_per_second = 3;
+   */
+  bytesPerSecond: number;
+
+  /**
+   * assumed, calibrated or measured.
+   *
+   * @generated from field: string source = 4;
+   */
+  source: string;
+};
+
+/**
+ * Describes the message phos.v1.Rate.
+ * Use `create(RateSchema)` to create a new message.
+ */
+export const RateSchema: GenMessage<Rate> = /*@__PURE__*/
+  messageDesc(file_phos_v1_control, 13);
 
 /**
  * @generated from message phos.v1.ClientObjects
@@ -501,7 +685,7 @@ export type ClientObjects = Message<"phos.v1.ClientObjects"> & {
  * Use `create(ClientObjectsSchema)` to create a new message.
  */
 export const ClientObjectsSchema: GenMessage<ClientObjects> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 11);
+  messageDesc(file_phos_v1_control, 14);
 
 /**
  * @generated from message phos.v1.ObjectSummary
@@ -540,7 +724,7 @@ export type ObjectSummary = Message<"phos.v1.ObjectSummary"> & {
  * Use `create(ObjectSummarySchema)` to create a new message.
  */
 export const ObjectSummarySchema: GenMessage<ObjectSummary> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 12);
+  messageDesc(file_phos_v1_control, 15);
 
 /**
  * @generated from message phos.v1.RunRequest
@@ -586,7 +770,7 @@ export type RunRequest = Message<"phos.v1.RunRequest"> & {
  * Use `create(RunRequestSchema)` to create a new message.
  */
 export const RunRequestSchema: GenMessage<RunRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 13);
+  messageDesc(file_phos_v1_control, 16);
 
 /**
  * @generated from message phos.v1.WindowSize
@@ -608,7 +792,7 @@ export type WindowSize = Message<"phos.v1.WindowSize"> & {
  * Use `create(WindowSizeSchema)` to create a new message.
  */
 export const WindowSizeSchema: GenMessage<WindowSize> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 14);
+  messageDesc(file_phos_v1_control, 17);
 
 /**
  * @generated from message phos.v1.RunResponse
@@ -645,7 +829,7 @@ export type RunResponse = Message<"phos.v1.RunResponse"> & {
  * Use `create(RunResponseSchema)` to create a new message.
  */
 export const RunResponseSchema: GenMessage<RunResponse> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 15);
+  messageDesc(file_phos_v1_control, 18);
 
 /**
  * @generated from message phos.v1.DumpRequest
@@ -679,6 +863,35 @@ export type DumpRequest = Message<"phos.v1.DumpRequest"> & {
    * @generated from field: bool close_tcp = 5;
    */
   closeTcp: boolean;
+
+  /**
+   * auto, snapshot, cow or stop; empty: auto.
+   *
+   * @generated from field: string mode = 6;
+   */
+  mode: string;
+
+  /**
+   * How long submissions may be held, process stop included; refused by the prediction, and failed
+   * before the commit by the measurement. 0: no such contract.
+   *
+   * @generated from field: double max_stall_ms = 7;
+   */
+  maxStallMs: number;
+
+  /**
+   * A pre-dump: device memory only, no process is stopped, and it cannot be restored alone.
+   *
+   * @generated from field: bool gpu_only = 8;
+   */
+  gpuOnly: boolean;
+
+  /**
+   * Image or pre-dump of the same program whose unchanged chunks are not written again; or empty.
+   *
+   * @generated from field: string parent = 9;
+   */
+  parent: string;
 };
 
 /**
@@ -686,7 +899,7 @@ export type DumpRequest = Message<"phos.v1.DumpRequest"> & {
  * Use `create(DumpRequestSchema)` to create a new message.
  */
 export const DumpRequestSchema: GenMessage<DumpRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 16);
+  messageDesc(file_phos_v1_control, 19);
 
 /**
  * @generated from message phos.v1.RestoreRequest
@@ -722,7 +935,7 @@ export type RestoreRequest = Message<"phos.v1.RestoreRequest"> & {
  * Use `create(RestoreRequestSchema)` to create a new message.
  */
 export const RestoreRequestSchema: GenMessage<RestoreRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 17);
+  messageDesc(file_phos_v1_control, 20);
 
 /**
  * @generated from message phos.v1.SuspendRequest
@@ -744,7 +957,7 @@ export type SuspendRequest = Message<"phos.v1.SuspendRequest"> & {
  * Use `create(SuspendRequestSchema)` to create a new message.
  */
 export const SuspendRequestSchema: GenMessage<SuspendRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 18);
+  messageDesc(file_phos_v1_control, 21);
 
 /**
  * @generated from message phos.v1.ResumeRequest
@@ -761,7 +974,7 @@ export type ResumeRequest = Message<"phos.v1.ResumeRequest"> & {
  * Use `create(ResumeRequestSchema)` to create a new message.
  */
 export const ResumeRequestSchema: GenMessage<ResumeRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 19);
+  messageDesc(file_phos_v1_control, 22);
 
 /**
  * @generated from message phos.v1.JobEvent
@@ -802,7 +1015,7 @@ export type JobEvent = Message<"phos.v1.JobEvent"> & {
  * Use `create(JobEventSchema)` to create a new message.
  */
 export const JobEventSchema: GenMessage<JobEvent> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 20);
+  messageDesc(file_phos_v1_control, 23);
 
 /**
  * @generated from message phos.v1.JobStarted
@@ -819,7 +1032,7 @@ export type JobStarted = Message<"phos.v1.JobStarted"> & {
  * Use `create(JobStartedSchema)` to create a new message.
  */
 export const JobStartedSchema: GenMessage<JobStarted> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 21);
+  messageDesc(file_phos_v1_control, 24);
 
 /**
  * @generated from message phos.v1.StageStarted
@@ -836,7 +1049,7 @@ export type StageStarted = Message<"phos.v1.StageStarted"> & {
  * Use `create(StageStartedSchema)` to create a new message.
  */
 export const StageStartedSchema: GenMessage<StageStarted> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 22);
+  messageDesc(file_phos_v1_control, 25);
 
 /**
  * @generated from message phos.v1.Progress
@@ -863,7 +1076,7 @@ export type Progress = Message<"phos.v1.Progress"> & {
  * Use `create(ProgressSchema)` to create a new message.
  */
 export const ProgressSchema: GenMessage<Progress> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 23);
+  messageDesc(file_phos_v1_control, 26);
 
 /**
  * @generated from message phos.v1.JobResult
@@ -944,6 +1157,40 @@ export type JobResult = Message<"phos.v1.JobResult"> & {
    * @generated from field: repeated string warnings = 14;
    */
   warnings: string[];
+
+  /**
+   * Parts of the stall: from the closed gates to the reached cut, while the device works, and the
+   * device held for the cut (in the client that was held longest).
+   *
+   * @generated from field: double drain_ms = 15;
+   */
+  drainMs: number;
+
+  /**
+   * @generated from field: double hold_ms = 16;
+   */
+  holdMs: number;
+
+  /**
+   * Threads of the program that waited at a gate, added up.
+   *
+   * @generated from field: double gate_wait_ms = 17;
+   */
+  gateWaitMs: number;
+
+  /**
+   * What was predicted of the stall before the cut.
+   *
+   * @generated from field: double predicted_stall_ms = 18;
+   */
+  predictedStallMs: number;
+
+  /**
+   * How each client was saved.
+   *
+   * @generated from field: repeated string modes = 19;
+   */
+  modes: string[];
 };
 
 /**
@@ -951,7 +1198,7 @@ export type JobResult = Message<"phos.v1.JobResult"> & {
  * Use `create(JobResultSchema)` to create a new message.
  */
 export const JobResultSchema: GenMessage<JobResult> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 24);
+  messageDesc(file_phos_v1_control, 27);
 
 /**
  * @generated from message phos.v1.StageReport
@@ -978,7 +1225,7 @@ export type StageReport = Message<"phos.v1.StageReport"> & {
  * Use `create(StageReportSchema)` to create a new message.
  */
 export const StageReportSchema: GenMessage<StageReport> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 25);
+  messageDesc(file_phos_v1_control, 28);
 
 /**
  * @generated from message phos.v1.CancelJobRequest
@@ -995,7 +1242,7 @@ export type CancelJobRequest = Message<"phos.v1.CancelJobRequest"> & {
  * Use `create(CancelJobRequestSchema)` to create a new message.
  */
 export const CancelJobRequestSchema: GenMessage<CancelJobRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 26);
+  messageDesc(file_phos_v1_control, 29);
 
 /**
  * @generated from message phos.v1.CancelJobResponse
@@ -1008,7 +1255,7 @@ export type CancelJobResponse = Message<"phos.v1.CancelJobResponse"> & {
  * Use `create(CancelJobResponseSchema)` to create a new message.
  */
 export const CancelJobResponseSchema: GenMessage<CancelJobResponse> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 27);
+  messageDesc(file_phos_v1_control, 30);
 
 /**
  * @generated from message phos.v1.StopRequest
@@ -1034,7 +1281,7 @@ export type StopRequest = Message<"phos.v1.StopRequest"> & {
  * Use `create(StopRequestSchema)` to create a new message.
  */
 export const StopRequestSchema: GenMessage<StopRequest> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 28);
+  messageDesc(file_phos_v1_control, 31);
 
 /**
  * @generated from message phos.v1.StopResponse
@@ -1051,7 +1298,7 @@ export type StopResponse = Message<"phos.v1.StopResponse"> & {
  * Use `create(StopResponseSchema)` to create a new message.
  */
 export const StopResponseSchema: GenMessage<StopResponse> = /*@__PURE__*/
-  messageDesc(file_phos_v1_control, 29);
+  messageDesc(file_phos_v1_control, 32);
 
 /**
  * @generated from service phos.v1.Control

@@ -99,7 +99,7 @@ class PlacingLock {
  public:
   explicit PlacingLock(Session& session)
       : lock_(session.placing(), std::defer_lock) {
-    if (!t_holds_session) lock_.lock();
+    if (!session.is_held_here()) lock_.lock();
   }
 
  private:

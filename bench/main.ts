@@ -7,6 +7,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { packageRoot } from '../src/model/locate.ts';
+import { benchCheckpoint } from './lib/checkpoint-results.ts';
 import { thisMachine } from './lib/machine.ts';
 import { readResults, type Result, renderPerformance } from './lib/report.ts';
 import { checkGpu, measureGpu } from './scenarios/gpu.ts';
@@ -14,7 +15,7 @@ import { image, imageTable } from './scenarios/image.ts';
 import { type RemotingFigures, remoting } from './scenarios/remoting.ts';
 
 const usage =
-  'usage: npm run bench -- remoting|gpu|image|report ' +
+  'usage: npm run bench -- remoting|checkpoint|gpu|image|report ' +
   '[--json] [--runs N] [--smoke | --save] [--check]';
 
 function say(text: string): void {
@@ -83,6 +84,7 @@ async function main(): Promise<number> {
     report();
     return 0;
   }
+  if (scenario === 'checkpoint') return benchCheckpoint({ ...values, say });
   if (scenario === 'gpu') return gpu(values.check, values.runs ?? null);
   const runs = Number(values.runs ?? (values.smoke ? 1 : 5));
   if (scenario === 'image' && Number.isInteger(runs) && runs >= 1) {

@@ -4,7 +4,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { packageRoot } from '../../src/model/locate.ts';
 import type { RemotingFigures } from '../scenarios/remoting.ts';
-import { gpuResultName, gpuSection, readGpuResults } from './gpu-results.ts';
+import { gpuSection, readGpuResults } from './gpu-results.ts';
 import type { Machine } from './machine.ts';
 
 export interface Result extends RemotingFigures {
@@ -19,7 +19,7 @@ export function readResults(): Result[] {
   const folder = new URL('bench/results/', packageRoot);
   if (!existsSync(folder)) return [];
   return readdirSync(folder)
-    .filter((name) => name.endsWith('.json') && !gpuResultName.test(name))
+    .filter((name) => /^remoting-.*\.json$/.test(name))
     .map((name) => JSON.parse(readFileSync(new URL(name, folder), 'utf8')) as Result)
     .toSorted((a, b) => b.measured.localeCompare(a.measured));
 }

@@ -68,6 +68,7 @@ const tasks = {
     commands: [script('scripts/modelcheck/main.ts')],
     minutes: 60,
   },
+  faults: { needs: everything, commands: [script('scripts/faults/main.ts')], minutes: 120 },
   demo: { needs: everything, commands: [script('scripts/demo/main.ts')], minutes: 10 },
   bench: { needs: everything, commands: [script('bench/main.ts')], minutes: 60 },
 };

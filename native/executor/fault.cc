@@ -63,6 +63,11 @@ int errno_of(const std::string& kind) noexcept {
     kill(getpid(), SIGKILL);
     for (;;) pause();
   }
+  if (kind == "delay") {
+    usleep(kFaultDelayUs);
+    return 0;
+  }
+  if (kind == "short") return kShortWrite;
   if (kind == "enospc") return ENOSPC;
   if (kind == "eacces") return EACCES;
   if (kind == "device") return EREMOTEIO;

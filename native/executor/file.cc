@@ -69,6 +69,10 @@ File File::open(const std::string& path, bool direct) {
 
 void File::write_at(const void* data, std::size_t bytes, std::uint64_t offset) const {
   if (const int error = fault_point("image.write"); error != 0) {
+    // A torn write leaves its first half; whether that is on the disk does not matter here.
+    if (error == kShortWrite && ::pwrite(fd_, data, bytes / 2, static_cast<off_t>(offset)) >= 0) {
+      throw_errno(ENOSPC, "writing", path_);
+    }
     throw_errno(error, "writing", path_);
   }
   const auto* at = static_cast<const std::uint8_t*>(data);

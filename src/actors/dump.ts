@@ -38,6 +38,7 @@ import { clientsOfTree } from '../model/process-tree.ts';
 import { writeImageParts } from './dump-image.ts';
 import { Effects } from './effects.ts';
 import { GpuSave, requireSameClients } from './gpu-save.ts';
+import { withFaultPoints } from './fault-points.ts';
 import type { Job, JobOutcomeReport } from './job.ts';
 import { JobClients } from './job-clients.ts';
 import type { JobRecord } from './job-record.ts';
@@ -299,7 +300,10 @@ export function dumpJob(
     maxStallMs,
     limits,
   };
-  const actor = createActor(dumpMachine.provide({ actors: effects.actors() }), { input });
+  const actor = createActor(
+    dumpMachine.provide({ actors: withFaultPoints('dump', effects.actors()) }),
+    { input },
+  );
   return {
     jobId: options.jobId,
     kind: gpuOnly ? 'pre-dump' : 'dump',

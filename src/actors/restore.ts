@@ -16,6 +16,7 @@ import type { ImageManifest, JobFile, ManifestClient } from '../model/image-mani
 import { deadlines } from '../model/limits.ts';
 import type { ClientEntry } from './client-entry.ts';
 import { Effects, waitFor } from './effects.ts';
+import { withFaultPoints } from './fault-points.ts';
 import type { Job } from './job.ts';
 import type { JobClients } from './job-clients.ts';
 import type { JobRecord } from './job-record.ts';
@@ -245,9 +246,12 @@ export function restoreJob(
 ): Job {
   const effects = new RestoreEffects(options, supervisor, record, clients);
   const { jobId, directory } = options;
-  const actor = createActor(restoreMachine.provide({ actors: effects.actors() }), {
-    input: { jobId, directory, limits: defaultJobLimits },
-  });
+  const actor = createActor(
+    restoreMachine.provide({ actors: withFaultPoints('restore', effects.actors()) }),
+    {
+      input: { jobId, directory, limits: defaultJobLimits },
+    },
+  );
   return {
     jobId,
     kind: 'restore',

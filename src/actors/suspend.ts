@@ -10,6 +10,7 @@ import { deadlines } from '../model/limits.ts';
 import { PhosError } from '../errors/phos-error.ts';
 import type { ClientEntry } from './client-entry.ts';
 import { Effects } from './effects.ts';
+import { withFaultPoints } from './fault-points.ts';
 import type { Job } from './job.ts';
 import type { JobClients } from './job-clients.ts';
 import type { JobRecord } from './job-record.ts';
@@ -120,7 +121,7 @@ export function suspendJob(
   const limits =
     options.drainMs === null ? defaultJobLimits : { ...defaultJobLimits, drainMs: options.drainMs };
   const machine = suspendMachine.provide({
-    actors: {
+    actors: withFaultPoints('suspend', {
       planSuspend: effects.bind(async () => {
         clients.requireRunning('suspended');
         return { clients: clients.ids };
@@ -131,7 +132,7 @@ export function suspendJob(
       moveOut: effects.bind(() => mover.move('suspend', clients.members)),
       moveIn: effects.bind(() => mover.moveBack('resume')),
       settle: effects.settled(),
-    },
+    }),
   });
   const { jobId, rootPid } = options;
   const actor = createActor(machine, { input: { jobId, rootPid, limits } });
@@ -147,7 +148,7 @@ export function resumeJob(
   const mover = new Mover(clients, supervisor, record);
   const effects = new Effects<ResumeContext>();
   const machine = resumeMachine.provide({
-    actors: {
+    actors: withFaultPoints('resume', {
       planResume: effects.bind(async () => {
         const suspended = clients.members.filter((member) => member.state === 'suspended');
         if (suspended.length === 0) {
@@ -163,7 +164,7 @@ export function resumeJob(
       moveOut: effects.bind(() => mover.moveBack('suspend')),
       openGates: effects.bind(() => open(clients)),
       settle: effects.settled(),
-    },
+    }),
   });
   const { jobId, rootPid } = options;
   const actor = createActor(machine, { input: { jobId, rootPid, limits: defaultJobLimits } });

@@ -11,6 +11,7 @@ import {
   type WriteOptions,
 } from '../native/native.ts';
 import { calibrate } from './calibrate.ts';
+import { passFault } from '../native/fault.ts';
 import type { ExecutorNotice, MethodName, MethodParams, MethodResult } from './protocol.ts';
 
 /** Writer and reader threads of an image, each with a buffer of 8 MiB. */
@@ -54,7 +55,19 @@ export class ExecutorService {
     method: M,
     params: MethodParams<M>,
   ): MethodResult<M> | Promise<MethodResult<M>> {
-    return this.#handlers[method](params);
+    if (process.env['PHOS_FAULT'] === undefined) return this.#handlers[method](params);
+    return this.#withFaults(method, params);
+  }
+
+  /** Every method is a fault point before its work and after it. */
+  async #withFaults<M extends MethodName>(
+    method: M,
+    params: MethodParams<M>,
+  ): Promise<MethodResult<M>> {
+    passFault(`executor.${method}.before`);
+    const result = await this.#handlers[method](params);
+    passFault(`executor.${method}.after`);
+    return result;
   }
 
   #makeHandlers(): Handlers {

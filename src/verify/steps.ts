@@ -200,10 +200,19 @@ function assign(system: System, state: SystemState, index: number, id: string, n
   const clientId = state.actors.get(`executor:${id}`)?.context['clientId'];
   const run = (draft: SystemState): void => {
     const executor = draft.executors[id];
+    const mine = draft.effects[index] as Effect;
+    // The executor has it; the answer is on its way, and the client may end meanwhile.
+    if (mine.pc === 1) {
+      finish(system, draft, index, { done: undefined });
+      return;
+    }
     const isWanted = typeof clientId === 'string' && draft.actors.has(`client:${clientId}`);
     const isAble = executor !== undefined && executor.process === 'alive' && isWanted;
-    if (isAble) executor.client = clientId;
-    finish(system, draft, index, isAble ? { done: undefined } : 'fail');
+    if (!isAble) finish(system, draft, index, 'fail');
+    else {
+      executor.client = clientId;
+      mine.pc = 1;
+    }
   };
   return { label: name, kind: 'free', run };
 }

@@ -2,8 +2,8 @@
 // Fault points: places at which a test makes a step fail. PHOS_FAULT holds
 // `point:nth[:kind]`, several separated by commas; the nth pass of that point fails. Kinds: eio
 // (default), enospc, eacces, device (a driver error), short (half of a write, then a full disk),
-// delay (half a second) and crash (SIGKILL to this process). Points count their passes together over
-// native code and TypeScript, and cost one load when unset. docs/faults.md lists them.
+// delay (half a second) and crash (SIGKILL to this process). Points count their passes together
+// over native code and TypeScript, and cost one load when unset. docs/faults.md lists them.
 #pragma once
 
 #include <cerrno>

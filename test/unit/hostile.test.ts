@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hostile peers of the control plane: whatever bytes they send, in whatever pieces, they get a typed
-// error or nothing, and a reader never gives out more than it was given.
+// Hostile peers of the control plane: whatever bytes they send, in whatever pieces, they get a
+// typed error or nothing, and a reader never gives out more than it was given.
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';

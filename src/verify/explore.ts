@@ -59,7 +59,7 @@ export function boot(system: System, scenario: Scenario): SystemState {
 
 /** The laws that a state breaks. */
 export function brokenIn(state: SystemState, isAtRest: boolean): string[] {
-  const broken: string[] = [];
+  const broken: string[] = [...state.lastWords];
   for (const [key, local] of state.actors) {
     for (const name of local.broken) broken.push(`${key}: ${name}`);
   }
@@ -242,6 +242,10 @@ class Run {
     next: SystemState[],
   ): void {
     const after = apply(state, step, isStill);
+    const [word] = after.lastWords;
+    if (word !== undefined && this.#violation === null) {
+      this.#violation = { law: word, trace: [...this.#graph.trace(number), step.label] };
+    }
     const reached = this.#add(after, number, step.label);
     this.#graph.addEdge(number, reached.number);
     if (!reached.isNew) return;

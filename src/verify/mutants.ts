@@ -18,6 +18,8 @@ export interface Mutant {
   readonly scenarios: readonly string[];
   /** Part of the short run. */
   readonly quick: boolean;
+  /** Faults that it takes to show it, when they are more than those of the scenario. */
+  readonly faults: number;
   readonly machines: () => Machines;
 }
 
@@ -47,6 +49,7 @@ function plant(
     what,
     scenarios,
     quick: list.length % 6 === 0,
+    faults: what.includes('without end') ? 2 : 0,
     machines: () => ({
       ...realMachines,
       [machine]: edited(realMachines[machine], (config) => edit(config.states, config)),
@@ -66,6 +69,7 @@ function replace(
     what,
     scenarios,
     quick: list.length % 6 === 0,
+    faults: what.includes('without end') ? 2 : 0,
     machines: () => ({
       ...realMachines,
       [machine]: realMachines[machine].provide(parts as never) as AnyStateMachine,
@@ -84,6 +88,7 @@ function misroute(
     what,
     scenarios,
     quick: list.length % 6 === 0,
+    faults: what.includes('without end') ? 2 : 0,
     machines: () => ({ ...realMachines, route: (message) => change(message, route(message)) }),
   });
 }

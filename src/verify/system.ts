@@ -144,6 +144,7 @@ export class System {
       faults,
       crashes,
       madeExecutors: 0,
+      lastWords: [],
       lostSight: {},
     };
   }
@@ -256,6 +257,7 @@ export class System {
   }
 
   #end(state: SystemState, key: string, last: LocalState): void {
+    for (const law of last.broken) state.lastWords = [...state.lastWords, `${key}: ${law}`];
     if (key.startsWith('job:')) {
       const job = state.jobs[key.slice(4)];
       if (job !== undefined) job.outcome = last.value;

@@ -88,6 +88,8 @@ export interface SystemState {
   faults: number;
   crashes: number;
   madeExecutors: number;
+  /** Invariants that an actor broke in its last state. */
+  lastWords: readonly string[];
   /** Programs that were running, with whom, when phosd died. */
   lostSight: Record<string, string>;
 }

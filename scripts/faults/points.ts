@@ -103,6 +103,8 @@ export const faultPoints: readonly FaultPoint[] = [
   native('image.sync', 'executor', 'dump', ['crash', 'eio', 'delay']),
   native('image.rename', 'phosd', 'dump', ['crash', 'eio', 'delay']),
   native('image.parent', 'phosd', 'dump', ['crash', 'eio', 'delay']),
+  native('snapshot.copy', 'executor', 'dump', ['crash', 'device']),
+  native('shadow.take', 'executor', 'dump', ['crash', 'device']),
   native('save.copy', 'executor', 'dump', ['crash', 'device']),
   native('image.open', 'executor', 'restore', ['crash', 'eio']),
   native('image.read', 'executor', 'restore', ['crash', 'eio', 'delay']),

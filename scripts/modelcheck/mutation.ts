@@ -26,9 +26,8 @@ export function killMutant(name: string, watch: Watch): Killed {
   for (const wanted of mutant.scenarios) {
     const scenario = scenarios.find((one) => one.name === wanted);
     if (scenario === undefined) throw new Error(`there is no scenario ${wanted}`);
-    const faults = Math.max(scenario.faults, mutant.faults);
     const system = new System(machines, scenario.homes, scenario.devices);
-    const seen = explore(system, { ...scenario, faults, maxStates: MUTANT_STATES }, watch);
+    const seen = explore(system, { ...scenario, maxStates: MUTANT_STATES }, watch);
     states += seen.states;
     if (seen.violation === null) continue;
     const { law, trace } = seen.violation;

@@ -3,6 +3,7 @@
 // programs of two threads; they differ in what users ask for, and in what may go wrong. Bounds are
 // here and are printed: commands of each program, faults and crashes of a run, states.
 import type { Scenario } from './scenario.ts';
+import { jobLimits } from './system.ts';
 import type { SystemState } from './world.ts';
 
 const MAX_STATES = 3_000_000;
@@ -68,6 +69,21 @@ export const scenarios: readonly Scenario[] = [
       'the dump is committed': ended('j1', 'committed'),
       'a dump fails': ended('j1', 'failed'),
     },
+  },
+  {
+    ...base,
+    name: 'dump-with-one-cut',
+    story: 'a dump that may take one cut, so that a kernel that spins ends it',
+    quick: false,
+    requests: [
+      {
+        jobId: 'j1',
+        kind: 'dump',
+        members: both,
+        input: { leaveRunning: true, limits: { ...jobLimits, maxCuts: 1 } },
+      },
+    ],
+    goals: { 'a dump fails': ended('j1', 'failed') },
   },
   {
     ...base,

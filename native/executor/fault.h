@@ -4,6 +4,7 @@
 // (default), enospc, eacces, device (a driver error), short (half of a write, then a full disk),
 // delay (half a second) and crash (SIGKILL to this process). Points count their passes together
 // over native code and TypeScript, and cost one load when unset. docs/faults.md lists them.
+// PHOS_FAULT_MARK names a file to which each fault adds its point as it happens.
 #pragma once
 
 #include <cerrno>

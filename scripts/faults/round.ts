@@ -43,6 +43,7 @@ export class Round {
   readonly #problems: string[] = [];
   readonly #jobs = new Set<string>();
   readonly #image = join(this.#phos.folder, 'image');
+  readonly #mark = join(this.#phos.folder, 'mark');
 
   constructor(point: FaultPoint, kind: FaultKind) {
     this.#point = point;
@@ -55,10 +56,13 @@ export class Round {
     let end = '';
     try {
       const rules = [`${this.#point.name}:1:${this.#kind}`, this.#point.trigger ?? ''];
-      await this.#start({ PHOS_FAULT: rules.filter(Boolean).join(',') });
+      const PHOS_FAULT = rules.filter(Boolean).join(',');
+      await this.#start({ PHOS_FAULT, PHOS_FAULT_MARK: this.#mark });
       const followed = await this.#follow(['run', '--', ...program]);
       const { pid } = await this.#only();
       ({ outcome, end } = await this.#operate(pid, followed));
+      const reached = existsSync(this.#mark) ? readFileSync(this.#mark, 'utf8').split('\n') : [];
+      if (!reached.includes(this.#point.name)) this.#problems.push('the fault was not reached');
       await this.#lookAtImage();
     } catch (thrown) {
       this.#problems.push(thrown instanceof Error ? thrown.message : String(thrown));

@@ -181,6 +181,11 @@ export class ExecutorProcess {
     return { clientId: status.clientId };
   }
 
+  /** Tells which process it is, so that it can be ended before it was connected to. */
+  know(key: ProcessKey): void {
+    this.#key = key;
+  }
+
   /** Resolves when the control connection stands. @throws PhosError TIMEOUT */
   async ready(): Promise<void> {
     await waitUntil(

@@ -113,7 +113,9 @@ function adoptExecutor(options: RecoverOptions, { executorId, status }: FoundExe
   const { supervisor } = options;
   const client = status.clientId === null ? null : clientOf(options, executorId, status);
   if (client !== null) addClient(options, client, executorId, status);
-  const { actor } = supervisor.addExecutor(executorId, status.device?.ordinal ?? 0, true);
+  const { actor, process } = supervisor.addExecutor(executorId, status.device?.ordinal ?? 0, true);
+  // Else the end below would find nothing to end, and the executor would stay for good.
+  process.know({ pid: status.pid, startTime: status.startTime });
   // It was being made ready for a program that is not there: a restore that did not end.
   if (status.clientId !== null && client === null) actor.send({ type: 'executor.end' });
   supervisor.log('info', 'an executor was found again', { executorId, state: status.state });

@@ -124,7 +124,7 @@ describe('files that others may have written', () => {
     const whole = Buffer.from(
       encodeManifest({
         schema: 'phos-image',
-        version: 1,
+        version: 2,
         phosVersion: '0.1.0',
         created: '2026-01-02T03:04:05.000Z',
         clients: [],

@@ -22,14 +22,25 @@ function pieces(bytes: Buffer, cuts: readonly number[]): Buffer[] {
   return at.slice(1).map((end, index) => bytes.subarray(at[index], end));
 }
 
+function codeOf(thrown: unknown): string {
+  return thrown instanceof PhosError ? thrown.code : `no PhosError: ${String(thrown)}`;
+}
+
+/** What was changed may be white space only. */
+function sameText(a: Buffer, b: Buffer): string {
+  const [one, other] = [a, b].map((text) => JSON.stringify(JSON.parse(text.toString())));
+  return one === other ? 'whole' : 'accepted though it was changed';
+}
+
 /** Runs what may only throw a PhosError of this code. */
 function onlyThrows(code: string, work: () => void): void {
+  let found = code;
   try {
     work();
   } catch (thrown) {
-    expect(thrown).toBeInstanceOf(PhosError);
-    expect((thrown as PhosError).code).toBe(code);
+    found = codeOf(thrown);
   }
+  expect(found).toBe(code);
 }
 
 /** Bytes that look right but for what was changed in them. */
@@ -130,6 +141,8 @@ describe('files that others may have written', () => {
         clients: [],
         cpu: { criuVersion: '4.1.1', rootPid: 42, bytes: '5', openFiles: [] },
         parents: [],
+        chain: '00112233445566778899aabbccddeeff',
+        depth: 0,
         files: [],
       }),
     );
@@ -142,13 +155,11 @@ describe('files that others may have written', () => {
           const bytes = changed(whole, edits).subarray(0, whole.length - (length % 3));
           mkdirSync(image);
           writeFileSync(join(image, 'manifest.json'), bytes);
-          try {
-            await readManifest(image);
-            expect(JSON.parse(bytes.toString())).toEqual(JSON.parse(whole.toString()));
-          } catch (thrown) {
-            expect(thrown).toBeInstanceOf(PhosError);
-            expect(['IMAGE_INVALID', 'UNSUPPORTED']).toContain((thrown as PhosError).code);
-          }
+          const verdict = await readManifest(image).then(
+            () => (bytes.equals(whole) ? 'whole' : sameText(bytes, whole)),
+            codeOf,
+          );
+          expect(['whole', 'IMAGE_INVALID', 'UNSUPPORTED']).toContain(verdict);
         }),
         { numRuns: 300 },
       );

@@ -185,14 +185,15 @@ class Session {
   std::vector<std::string> unsupported_calls();
   void note_unsupported(CallId call);
 
- private:
-  friend class SessionLock;
-  friend class DrainLock;
   // True on the thread that holds the lock. Asked several times for each command: a thread-local
   // variable of the addon would be a call each time, and the thread pointer is a register.
   bool is_held_here() const noexcept {
     return holder_.load(std::memory_order_relaxed) == __builtin_thread_pointer();
   }
+
+ private:
+  friend class SessionLock;
+  friend class DrainLock;
   void destroy_objects();
   void first_use(Object& object) noexcept;
   void destroy_children(HandleType type, std::uint64_t wire,

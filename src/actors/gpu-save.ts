@@ -66,7 +66,9 @@ export class GpuSave {
       (member, index) => ({
         directory: folders[index] ?? join(partial, `gpu-${index}`),
         parent: parent?.folderOf(member.facts.clientId) ?? null,
-        mode: forced ?? plan.clients[index]?.mode ?? 'stop',
+        // An executor that chooses takes a mode that the plan cannot see to be out of reach, as
+        // where there are more places to copy than it may hold the program for.
+        mode: forced ?? plan.clients[index]?.asked ?? 'stop',
         openGate: false,
         deadlineMs,
       }),

@@ -31,7 +31,9 @@ export interface ClientFact {
 export interface ClientPlan {
   readonly clientId: string;
   readonly pid: number;
+  /** Predicted, where `asked` is auto: its executor decides at the cut. */
   readonly mode: PlannedMode;
+  readonly asked: SaveMode;
   readonly deviceBytes: bigint;
   readonly freeBytes: bigint;
   /** Predicted: from the hold of the device to its release. */
@@ -99,7 +101,9 @@ function planClient(fact: ClientFact, rates: Rates, wanted: SaveMode): ClientPla
     stop: storeMs,
   };
   const reason = wanted === 'auto' ? reasons[mode] : 'as asked for';
-  return { clientId, pid, mode, deviceBytes, freeBytes, holdMs: holds[mode], storeMs, reason };
+  const holdMs = holds[mode];
+  const asked = wanted;
+  return { clientId, pid, mode, asked, deviceBytes, freeBytes, holdMs, storeMs, reason };
 }
 
 const reasons: Readonly<Record<PlannedMode, string>> = {

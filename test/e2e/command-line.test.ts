@@ -27,7 +27,9 @@ const isJson = (option: { readonly long?: string | undefined }) => option.long =
 
 /** What a command needs: a pid for a target, a number where one is asked, else a path. */
 function argumentsOf(verb: Verb | undefined, path: string): string[] {
-  const given = verb?.registeredArguments.filter((one) => one.required) ?? [];
+  const needed = (one: { required: boolean; name(): string }) =>
+    one.required || one.name() === 'target';
+  const given = verb?.registeredArguments.filter(needed) ?? [];
   const must = verb?.options.filter((one) => one.mandatory) ?? [];
   return [
     ...given.map((one) => (one.name() === 'target' ? '1' : path)),

@@ -329,8 +329,8 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
     return;
   }
   show_to_save(command, place);
-    if (!session_.captures().empty()) session_.note_captured(command, place);
-    facts.handler(session_, command, reply);
+  if (!session_.captures().empty()) session_.note_captured(command, place);
+  facts.handler(session_, command, reply);
   if (place.records != 0) {
     Object* event = session_.find(HandleType::event, place.records);
     if (event != nullptr) event->state |= kEventRecorded;
@@ -373,7 +373,11 @@ CapturedReply Drain::replay(const SavedCommand& saved, Waiting waiting) {
   if (entered != CUDA_SUCCESS) {
     captured.status = entered;
   } else {
+    // Where nobody waits, a handler that succeeds says so to nobody.
+    const bool silent = waiting != Waiting::somebody;
+    if (silent) captured.status = CUDA_SUCCESS;
     handler(session_, command, reply);
+    if (silent && !reply.settled()) captured.status = CUDA_ERROR_UNKNOWN;
   }
   session_.capture_replies(nullptr);
   return captured;

@@ -144,6 +144,16 @@ Snapshot snapshot_of(std::uint64_t bytes) {
   stream.creation = 3;
   stream.create = {static_cast<std::uint16_t>(CallId::cuStreamCreate), 5, {1, 2, 3}};
   snapshot.objects = {stream};
+  Placement use;
+  use.order = 4;
+  use.type = HandleType::kernel;
+  use.wire = make_handle(static_cast<std::uint8_t>(HandleType::kernel), 1, 2);
+  use.owner = 3;
+  Placement change;
+  change.order = 5;
+  change.kind = PlacementKind::change;
+  change.command = {static_cast<std::uint16_t>(CallId::cuCtxSetLimit), 5, {4, 5}, 6};
+  snapshot.placements = {use, change};
   const auto blob = std::make_shared<const std::vector<std::uint8_t>>(1000, std::uint8_t{42});
   snapshot.blobs[digest_of(blob->data(), blob->size())] = blob;
   return snapshot;

@@ -10,6 +10,8 @@ export interface SavedCommand {
   /** Name of the call in the driver API. */
   readonly call: string;
   readonly context: bigint;
+  /** Of a change: its place among creations; else 0. */
+  readonly order: bigint;
   readonly payload: Buffer;
 }
 
@@ -26,6 +28,20 @@ export interface SavedObject {
   readonly parents: readonly bigint[];
   readonly create: SavedCommand;
   readonly mutations: readonly SavedCommand[];
+  /** What a captured graph was captured from. */
+  readonly recipe: readonly SavedCommand[];
+}
+
+/** One step of the order in which the driver was made to place what device code sees. */
+export interface SavedPlacement {
+  readonly order: bigint;
+  readonly kind: 'use' | 'variable' | 'unload' | 'change';
+  /** Of a change: what changed the context. */
+  readonly command: SavedCommand | null;
+  readonly handle: bigint;
+  /** Creation of the module or library. */
+  readonly owner: bigint;
+  readonly name: string;
 }
 
 export interface GpuObjects {
@@ -41,6 +57,7 @@ export interface GpuObjects {
   readonly deviceTotalBytes: bigint;
   readonly allocations: readonly { readonly address: bigint; readonly bytes: bigint }[];
   readonly objects: readonly SavedObject[];
+  readonly placements: readonly SavedPlacement[];
   readonly variables: readonly SavedVariable[];
 }
 
@@ -52,8 +69,14 @@ export interface SavedVariable {
 }
 
 const NO_HASH = '0'.repeat(32);
-const LEAST_COMMAND_BYTES = 18;
-const LEAST_OBJECT_BYTES = 66;
+const LEAST_COMMAND_BYTES = 26;
+const LEAST_OBJECT_BYTES = 100;
+const LEAST_PLACEMENT_BYTES = 34;
+const placementKinds = [null, 'use', 'variable', 'unload', 'change'] as const;
+/** Numbers of handle types (autogen/notation/handles.yaml). */
+const codeTypes: readonly number[] = [3, 4];
+const functionTypes: readonly number[] = [5, 6];
+const GRAPH_TYPE = 14;
 const calls = new Map(CALLS.map(({ id, name }) => [id, name]));
 
 /** @throws PhosError IMAGE_INVALID naming file and offset, UNSUPPORTED, PERMISSION, STORAGE */
@@ -74,6 +97,7 @@ export async function readGpuObjects(directory: string, key: Buffer | null): Pro
   if (header.count !== BigInt(objects.length)) {
     throw cursor.invalid('the number of objects does not fit');
   }
+  const placements = list(cursor, LEAST_PLACEMENT_BYTES, () => readPlacement(cursor));
   const variables = list(cursor, 32, () => ({
     address: cursor.u64(),
     bytes: cursor.u64(),
@@ -83,7 +107,7 @@ export async function readGpuObjects(directory: string, key: Buffer | null): Pro
   cursor.end();
   const device = { driver, deviceName, driverVersion, computeMajor, computeMinor };
   const facts = { header, clientId, cut, windowBase, ...device, deviceTotalBytes };
-  return { ...facts, allocations, objects, variables };
+  return { ...facts, allocations, objects, placements, variables };
 }
 
 function list<T>(cursor: Cursor, least: number, read: () => T): T[] {
@@ -104,14 +128,35 @@ function readObject(cursor: Cursor): SavedObject {
   const parents = list(cursor, 8, () => cursor.u64());
   const create = readCommand(cursor);
   const mutations = list(cursor, LEAST_COMMAND_BYTES, () => readCommand(cursor));
+  const recipe = list(cursor, LEAST_COMMAND_BYTES, () => readCommand(cursor));
   const facts = { type, live: live === 1, handle, creation, value, state };
-  return { ...facts, image: image === NO_HASH ? null : image, parents, create, mutations };
+  const commands = { create, mutations, recipe };
+  return { ...facts, image: image === NO_HASH ? null : image, parents, ...commands };
 }
 
 function readCommand(cursor: Cursor): SavedCommand {
   const call = calls.get(cursor.u16());
   if (call === undefined) throw cursor.invalid('a command of an unknown call');
-  return { call, context: cursor.u64(), payload: cursor.bytes() };
+  return { call, context: cursor.u64(), order: cursor.u64(), payload: cursor.bytes() };
+}
+
+function readPlacement(cursor: Cursor): SavedPlacement {
+  const order = cursor.u64();
+  const kind = placementKinds[cursor.u8()] ?? null;
+  if (kind === null) throw cursor.invalid('a placement of an unknown kind');
+  if (kind === 'change') {
+    return { order, kind, command: readCommand(cursor), handle: 0n, owner: 0n, name: '' };
+  }
+  const type = cursor.u8();
+  const handle = cursor.u64();
+  const owner = cursor.u64();
+  const name = cursor.text();
+  const isGraph = kind === 'unload' && type === GRAPH_TYPE;
+  const fits = kind === 'use' ? functionTypes.includes(type) : codeTypes.includes(type) || isGraph;
+  if (!fits || ((handle >> 32n) & 0xffn) !== BigInt(type)) {
+    throw cursor.invalid('a placement of an object that is never placed');
+  }
+  return { order, kind, command: null, handle, owner, name };
 }
 
 /** Code images by their hash. @throws PhosError as readGpuObjects */

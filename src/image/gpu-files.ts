@@ -165,6 +165,15 @@ export async function readBody(
   return { header, path, data };
 }
 
+/** The header alone, with nothing of the body checked. @throws PhosError as readBody */
+export async function readHeader(directory: string, name: BodyName): Promise<FileHeader> {
+  const path = `${directory}/${name}`;
+  return withFile(path, async (file, size) => {
+    const bytes = size < BigInt(HEADER_BYTES) ? Number(size) : HEADER_BYTES;
+    return decodeHeader(await readAt(file, path, 0n, bytes), name, path, size);
+  });
+}
+
 /** @throws PhosError PERMISSION */
 export function sealOf(header: FileHeader, key: Buffer | null, path: string): Seal {
   if (key === null) {

@@ -4,7 +4,7 @@ import { invalidFile } from './cursor.ts';
 import { checkDataFiles, readChunks } from './gpu-extents.ts';
 import { type GpuIndex, readGpuIndex } from './gpu-index.ts';
 import { type GpuObjects, readBlobs, readGpuObjects } from './gpu-objects.ts';
-import type { FileHeader } from './gpu-files.ts';
+import { readHeader } from './gpu-files.ts';
 
 export interface GpuFolder {
   readonly objects: GpuObjects;
@@ -19,17 +19,10 @@ export interface GpuFolder {
  *   PERMISSION without the key of an encrypted image or with another, STORAGE
  */
 export async function openGpuFolder(directory: string, key: Buffer | null): Promise<GpuFolder> {
+  await checkTogether(directory);
   const objects = await readGpuObjects(directory, key);
-  const { header, blobs } = await readBlobs(directory, key);
+  const { blobs } = await readBlobs(directory, key);
   const index = await readGpuIndex(directory, key);
-  for (const [name, other] of [
-    ['blobs', header],
-    ['chunks', index.header],
-  ] as const) {
-    if (!together(other, objects.header)) {
-      throw invalidFile(`${directory}/${name}`, 40, 'the file belongs to another image');
-    }
-  }
   const missing = objects.objects.find(({ image }) => image !== null && !blobs.has(image));
   if (missing !== undefined) throw invalidFile(`${directory}/blobs`, 0, 'a code image is missing');
   checkCoverage(directory, objects, index);
@@ -46,9 +39,16 @@ export async function verifyGpuFolder(
   await readChunks(folder.index, key, (chunk) => onBytes(chunk.bytes));
 }
 
-function together(one: FileHeader, other: FileHeader): boolean {
-  const alike = one.seed === other.seed && one.sealed === other.sealed;
-  return alike && one.imageId === other.imageId && one.keyCheck === other.keyCheck;
+/** Before any key is tried: a damaged image id would look like another key. */
+async function checkTogether(directory: string): Promise<void> {
+  const objects = await readHeader(directory, 'objects');
+  for (const name of ['blobs', 'chunks'] as const) {
+    const other = await readHeader(directory, name);
+    const alike = other.seed === objects.seed && other.sealed === objects.sealed;
+    if (!alike || other.imageId !== objects.imageId) {
+      throw invalidFile(`${directory}/${name}`, 48, 'the file belongs to another image');
+    }
+  }
 }
 
 const GRANULE = 2n << 20n;

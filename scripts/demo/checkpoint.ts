@@ -12,7 +12,7 @@ import { command, heading, line, mib, seconds } from './tell.ts';
 export async function checkpointAndRestore(phos: PrivatePhos, size: DemoSize): Promise<string> {
   const image = join(phos.folder, 'image');
   heading('Run it again, and dump it while it runs');
-  const program = await startProgram(phos, size, Math.floor(size.steps / 3));
+  const program = await startProgram(phos, size, Math.floor(size.steps / 5));
   const dumpedAt = await dump(phos, program, image);
   heading('Kill it');
   await kill(program, dumpedAt);

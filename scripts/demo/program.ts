@@ -40,8 +40,10 @@ export async function startProgram(
   size: DemoSize,
   step: number,
 ): Promise<Running> {
-  const args = ['run', '--', programPath, ...argumentsOf(size)];
-  command(`phos run -- ${shown(programPath)} ${argumentsOf(size).join(' ')} &`);
+  // It goes on while it is dumped, and must not be at its end before the dump is.
+  const given = [...argumentsOf(size), '--pause-ms', '40'];
+  const args = ['run', '--', programPath, ...given];
+  command(`phos run -- ${shown(programPath)} ${given.join(' ')} &`);
   const counter = new StepCounter();
   const run = phos.command(args, { timeoutMs: runTimeoutMs, onErrorLine: counter.take });
   const early = endedTooSoon(run);

@@ -25,13 +25,13 @@ interface Answer {
 
 const isJson = (option: { readonly long?: string | undefined }) => option.long === '--json';
 
-/** What a command cannot do without: a pid for a target, a path for everything else. */
+/** What a command cannot do without: a pid for a target, a number where one is asked, else a path. */
 function argumentsOf(verb: Verb | undefined, path: string): string[] {
   const given = verb?.registeredArguments.filter((one) => one.required) ?? [];
   const must = verb?.options.filter((one) => one.mandatory) ?? [];
   return [
     ...given.map((one) => (one.name() === 'target' ? '1' : path)),
-    ...must.flatMap((one) => [one.long ?? '', path]),
+    ...must.flatMap((one) => [one.long ?? '', one.flags.endsWith('<n>') ? '1' : path]),
   ];
 }
 

@@ -25,7 +25,7 @@ interface Answer {
 
 const isJson = (option: { readonly long?: string | undefined }) => option.long === '--json';
 
-/** What a command cannot do without: a pid for a target, a number where one is asked, else a path. */
+/** What a command needs: a pid for a target, a number where one is asked, else a path. */
 function argumentsOf(verb: Verb | undefined, path: string): string[] {
   const given = verb?.registeredArguments.filter((one) => one.required) ?? [];
   const must = verb?.options.filter((one) => one.mandatory) ?? [];

@@ -161,7 +161,10 @@ describe.skipIf(missing !== null)(`refusals${missing ? ` (skipped: ${missing})` 
     expect(await restore(short)).toMatchObject({ code: 'IMAGE_INVALID', exitCode: 7 });
     const other = copy('other');
     const manifest = readFileSync(join(other, 'manifest.json'), 'utf8');
-    writeFileSync(join(other, 'manifest.json'), manifest.replace(/"version": ?\d+/, '"version": 99'));
+    writeFileSync(
+      join(other, 'manifest.json'),
+      manifest.replace(/"version": ?\d+/, '"version": 99'),
+    );
     expect(await restore(other)).toMatchObject({ code: 'UNSUPPORTED', exitCode: 3 });
     expect(await restore(bench.path('nowhere'))).toMatchObject({ code: 'NOT_FOUND', exitCode: 6 });
     gate.open();

@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect, test } from 'vitest';
+import { MANIFEST_VERSION } from '../../src/model/image-manifest.ts';
 import { moduleExecArgv } from '../../src/model/locate.ts';
 
 const source = (name: string) =>
@@ -20,8 +21,9 @@ const script = `
   const directory = process.argv[1] + '/image';
   const owner = { uid: process.getuid(), gid: process.getgid() };
   const manifest = {
-    schema: 'phos-image', version: 1, phosVersion: '0.1.0', created: '2026-01-02T03:04:05.000Z',
-    clients: [], cpu: { criuVersion: '4.1.1', rootPid: 42, bytes: '5', openFiles: [] }, parents: [],
+    schema: 'phos-image', version: ${MANIFEST_VERSION}, phosVersion: '0.1.0',
+    created: '2026-01-02T03:04:05.000Z', chain: '0'.repeat(32), depth: 0, clients: [], parents: [],
+    cpu: { criuVersion: '4.1.1', rootPid: 42, bytes: '5', openFiles: [] },
   };
   const job = {
     stdio: 'pipes', argv: ['./steps'], cwd: '/tmp', uid: 0, gid: 0, groups: [], library: null,

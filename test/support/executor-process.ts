@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { PhosError } from '../../src/errors/phos-error.ts';
 import { ExecutorClient } from '../../src/executor/client.ts';
 import type { ExecutorNotice } from '../../src/executor/protocol.ts';
 import { moduleExecArgv, moduleUrl, nativeUrl } from '../../src/model/locate.ts';
@@ -31,6 +32,26 @@ export interface RunningExecutor {
   readonly process: ChildProcess;
   readonly control: ExecutorClient;
   readonly notices: ExecutorNotice[];
+}
+
+/** A socket has its name a moment before it listens. */
+async function connected(
+  socket: string,
+  notices: ExecutorNotice[],
+  deadline: number,
+): Promise<ExecutorClient> {
+  for (;;) {
+    try {
+      return await ExecutorClient.connect(socket, {
+        connectDeadlineMs: DEADLINE_MS,
+        onNotice: (notice) => notices.push(notice),
+      });
+    } catch (error) {
+      const early = error instanceof PhosError && error.code === 'UNAVAILABLE';
+      if (!early || Date.now() > deadline) throw error;
+      await sleep(20);
+    }
+  }
 }
 
 /** A runtime folder with an attach server that sends every program to one executor. */
@@ -71,10 +92,7 @@ export class Bench {
       if (Date.now() > deadline) throw new Error(`executor ${id} did not start`);
       await sleep(20);
     }
-    const control = await ExecutorClient.connect(socket, {
-      connectDeadlineMs: DEADLINE_MS,
-      onNotice: (notice) => notices.push(notice),
-    });
+    const control = await connected(socket, notices, deadline);
     const running = { id, process: child, control, notices };
     this.#executors.push(running);
     return running;

@@ -88,7 +88,7 @@ describe('what cannot be generated is refused, never guessed', () => {
       /cuBoxCreate\(CUstream \*\/\*box\*\/[^}]*report_unsupported\(CallId::cuBoxCreate\)/,
     );
     expect(entries?.text).toMatch(
-      /cuBoxCreate_v2\([^}]*return impl::cuBoxCreate\(box, label, size, kind\)/,
+      /cuBoxCreate_v2\([^}]*answered\([^}]*impl::cuBoxCreate\(box, label, size, kind\)\)/,
     );
     expect(entries?.text).toMatch(/cuBoxNothing\(\) \{\s*return report_unsupported/);
   });

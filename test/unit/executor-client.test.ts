@@ -96,9 +96,12 @@ describe('client', () => {
   });
 
   test('gives up at its deadline and survives the late answer', async () => {
-    const asked = client.request('gate.open', {}, 1);
+    // Somebody must be there for the refusal before anything else is waited for.
+    const refused = expect(client.request('gate.open', {}, 1)).rejects.toMatchObject({
+      code: 'TIMEOUT',
+    });
     const { id } = await nextLine();
-    await expect(asked).rejects.toMatchObject({ code: 'TIMEOUT' });
+    await refused;
     await say({ id, result: {} });
     const next = client.request('gate.open', {}, DEADLINE_MS);
     const again = await nextLine();
@@ -119,9 +122,10 @@ describe('client', () => {
 
   test('fails what is under way when the executor is gone', async () => {
     const asked = client.request('explain', {}, DEADLINE_MS);
+    const refused = expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await nextLine();
     (await peer).destroy();
-    await expect(asked).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await refused;
     await client.closed;
     await expect(client.request('status', {}, DEADLINE_MS)).rejects.toMatchObject({
       code: 'UNAVAILABLE',

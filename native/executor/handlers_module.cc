@@ -71,7 +71,10 @@ void add_log(LoadOptions& out, std::vector<char>& log, std::uint32_t bytes, CUji
   out.values.push_back(log.data());
 }
 
-std::size_t log_bytes(const std::vector<char>& log) { return strnlen(log.data(), log.size()); }
+// strnlen may not be given the null pointer that an empty vector has.
+std::size_t log_bytes(const std::vector<char>& log) {
+  return log.empty() ? 0 : strnlen(log.data(), log.size());
+}
 
 // The image that pieces have brought, in a form a driver takes. The blob must outlive the module.
 CUresult image_for(Session& session, std::uint64_t number, Blob* blob, LoadableImage* loadable) {

@@ -71,7 +71,19 @@ void leave_mark(const std::string& point) noexcept {
   close(fd);
 }
 
-int errno_of(const std::string& kind) noexcept {
+// Stands while the test keeps a file with the point's name in the folder of PHOS_FAULT_HOLD.
+int hold_at(const std::string& point) noexcept {
+  const char* folder = std::getenv("PHOS_FAULT_HOLD");
+  if (folder == nullptr) return EINVAL;
+  const std::string path = std::string(folder) + "/" + point;
+  for (unsigned waited = 0; waited < kFaultHoldMs; ++waited) {
+    if (access(path.c_str(), F_OK) != 0) return 0;
+    usleep(1000);
+  }
+  return ETIMEDOUT;
+}
+
+int errno_of(const std::string& kind, const std::string& point) noexcept {
   if (kind == "crash") {
     kill(getpid(), SIGKILL);
     for (;;) pause();
@@ -80,6 +92,7 @@ int errno_of(const std::string& kind) noexcept {
     usleep(kFaultDelayUs);
     return 0;
   }
+  if (kind == "hold") return hold_at(point);
   if (kind == "short") return kShortWrite;
   if (kind == "enospc") return ENOSPC;
   if (kind == "eacces") return EACCES;
@@ -93,19 +106,24 @@ int fault_point(const char* name) noexcept {
   const int state = g_state.load(std::memory_order_acquire);
   if (state == 1) return 0;
   Rules& all = rules();
-  const std::lock_guard lock(all.mutex);
-  if (g_state.load(std::memory_order_relaxed) == 0) {
-    const char* text = std::getenv("PHOS_FAULT");
-    parse(text == nullptr ? std::string_view{} : std::string_view(text));
+  std::string kind;
+  {
+    const std::lock_guard lock(all.mutex);
+    if (g_state.load(std::memory_order_relaxed) == 0) {
+      const char* text = std::getenv("PHOS_FAULT");
+      parse(text == nullptr ? std::string_view{} : std::string_view(text));
+    }
+    // Every rule counts every pass, also the pass at which another one fires.
+    for (Rule& rule : all.list) {
+      if (rule.point != name) continue;
+      ++rule.passes;
+      if (rule.nth == 0 || rule.passes == rule.nth) kind = rule.kind;
+    }
   }
-  const Rule* due = nullptr;
-  // Every rule counts every pass, also the pass at which another one fires.
-  for (Rule& rule : all.list) {
-    if (rule.point == name && ++rule.passes == rule.nth) due = &rule;
-  }
-  if (due == nullptr) return 0;
-  leave_mark(due->point);
-  return errno_of(due->kind);
+  if (kind.empty()) return 0;
+  leave_mark(name);
+  // Not under the lock: other points go on while this one waits.
+  return errno_of(kind, name);
 }
 
 void set_faults(const char* specification) noexcept {

@@ -10,12 +10,13 @@ import { packageRoot } from '../src/model/locate.ts';
 import { benchCheckpoint } from './lib/checkpoint-results.ts';
 import { thisMachine } from './lib/machine.ts';
 import { readResults, type Result, renderPerformance } from './lib/report.ts';
+import { benchSim } from './lib/sim-results.ts';
 import { checkGpu, measureGpu } from './scenarios/gpu.ts';
 import { image, imageTable } from './scenarios/image.ts';
 import { type RemotingFigures, remoting } from './scenarios/remoting.ts';
 
 const usage =
-  'usage: npm run bench -- remoting|checkpoint|gpu|image|report ' +
+  'usage: npm run bench -- remoting|checkpoint|gpu|image|sim|report ' +
   '[--json] [--runs N] [--smoke | --save] [--check]';
 
 function say(text: string): void {
@@ -94,6 +95,11 @@ async function main(): Promise<number> {
     return 0;
   }
   const wrong = values.smoke && values.save;
+  if (scenario === 'sim' && Number.isInteger(runs) && runs >= 1 && !wrong) {
+    await benchSim({ ...values, runs, say });
+    if (values.save) report();
+    return 0;
+  }
   if (wrong || scenario !== 'remoting' || !Number.isInteger(runs) || runs < 1) {
     process.stderr.write(`${usage}\n`);
     return 2;

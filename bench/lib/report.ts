@@ -6,6 +6,7 @@ import { packageRoot } from '../../src/model/locate.ts';
 import type { RemotingFigures } from '../scenarios/remoting.ts';
 import { gpuSection, readGpuResults } from './gpu-results.ts';
 import type { Machine } from './machine.ts';
+import { newestSimResult, simSection } from './sim-results.ts';
 
 export interface Result extends RemotingFigures {
   readonly scenario: string;
@@ -37,10 +38,13 @@ export function renderPerformance(results: readonly Result[]): string {
     '',
   ];
   const gpu = readGpuResults().slice(0, 1);
-  if (results.length + gpu.length === 0) head.push('Nothing has been measured and kept yet.', '');
+  const sim = newestSimResult();
+  if (results.length + gpu.length === 0 && sim === null)
+    head.push('Nothing has been measured and kept yet.', '');
   const sections = [
     ...gpu.flatMap(({ result }) => gpuSection(result)),
     ...results.flatMap(section),
+    ...(sim === null ? [] : simSection(sim)),
   ];
   return [...head, ...sections].join('\n');
 }

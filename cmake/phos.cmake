@@ -5,6 +5,10 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Build type" FORCE)
 endif()
 
+# Lines and functions in backtraces, without types of variables: a third less time to build.
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+
 set(CMAKE_CXX_STANDARD 20)
 set(CMAKE_CXX_STANDARD_REQUIRED ON)
 set(CMAKE_CXX_EXTENSIONS OFF)
@@ -49,9 +53,9 @@ endif()
 if(phos_sanitizers)
   # Undefined behaviour ends the test: a message that scrolls by is not a failure.
   # -Wno-maybe-uninitialized: g++ 12 reports false ones when the sanitizers inline.
-  # -O1 -g1: lines in reports, and half the time to build, which is most of what these tests take.
+  # -O1: half the time to build, which is most of what these tests take.
   target_compile_options(phos_options INTERFACE
-    -fsanitize=${phos_sanitizers} -fno-sanitize-recover=all -Wno-maybe-uninitialized -O1 -g1)
+    -fsanitize=${phos_sanitizers} -fno-sanitize-recover=all -Wno-maybe-uninitialized -O1)
   target_link_options(phos_options INTERFACE -fsanitize=${phos_sanitizers})
 endif()
 
@@ -69,6 +73,8 @@ function(phos_add_test)
   target_link_libraries(${arg_NAME} PRIVATE
     ${arg_LIBRARIES} phos_options GTest::gmock GTest::gtest GTest::gtest_main)
   set_target_properties(${arg_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PHOS_TEST_DIR}")
+  # The tests themselves need no speed, and g++ takes less time over them.
+  target_compile_options(${arg_NAME} PRIVATE -O1)
   gtest_discover_tests(${arg_NAME}
     DISCOVERY_TIMEOUT 60 PROPERTIES TIMEOUT ${arg_TIMEOUT})
 endfunction()

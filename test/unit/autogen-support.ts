@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A driver API of three functions, as notation and as headers, for tests of the generator. */
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { onTestFinished } from 'vitest';
 import { type Notation, parseNotation } from '../../autogen/load.ts';
 import { topicFileSchema, typeFileSchema } from '../../autogen/schema.ts';
 
@@ -134,9 +135,10 @@ typedef CUresult (CUDAAPI *PFN_cuBoxCreate_v2000)(CUstream *box, const char *l, 
 #endif
 `;
 
-/** A folder with the two headers; the path of its cuda.h. */
+/** A folder with the two headers, gone when the test ends; the path of its cuda.h. */
 export function smallHeader(edit: (text: string) => string = (text) => text): string {
   const folder = mkdtempSync(join(tmpdir(), 'phos-autogen-'));
+  onTestFinished(() => rmSync(folder, { recursive: true }));
   writeFileSync(join(folder, 'cudaTypedefs.h'), TYPEDEFS);
   writeFileSync(join(folder, 'cuda.h'), edit(CUDA_H));
   return join(folder, 'cuda.h');

@@ -149,6 +149,7 @@ Snapshot take_snapshot(Session& session, SnapshotFacts facts, bool accepts_cubin
     }
     if (is_code(gone->type)) snapshot.blobs[gone->image] = session.blobs().find(gone->image);
   }
+  session.event_times().save(session, snapshot.objects);
   snapshot.placements = session.placements().entries();
   std::sort(snapshot.objects.begin(), snapshot.objects.end(),
             [](const SavedObject& a, const SavedObject& b) { return a.creation < b.creation; });

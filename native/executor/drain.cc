@@ -333,7 +333,7 @@ void Drain::execute(const Command& command, const OrderPlace& place) {
   facts.handler(session_, command, reply);
   if (place.records != 0) {
     Object* event = session_.find(HandleType::event, place.records);
-    if (event != nullptr) event->state |= kEventRecorded;
+    if (event != nullptr) event->state = kEventRecorded;
   }
   if (!place.counts || session_.streams().submitted_again(*place.stream, place.function)) return;
   void* real = nullptr;

@@ -55,6 +55,22 @@ void handle_phos_end_capture(Session& session, const Command& command, Reply& re
   reply.finish(result);
 }
 
+// Custom: events that were recorded before a restore are known by their age.
+void handle_cuEventElapsedTime(Session& session, const Command& command, Reply& reply) {
+  const auto* request = request_of<codec::Req_cuEventElapsedTime>(session, command, reply);
+  if (request == nullptr) return;
+  const Object* start = session.find(HandleType::event, request->hStart);
+  const Object* end = session.find(HandleType::event, request->hEnd);
+  if (start == nullptr || end == nullptr) {
+    reply.finish(CUDA_ERROR_INVALID_HANDLE);
+    return;
+  }
+  codec::Rep_cuEventElapsedTime answer{};
+  const CUresult result =
+      session.event_times().elapsed(session, *start, *end, &answer.pMilliseconds);
+  reply.finish(result, &answer, result == CUDA_SUCCESS ? sizeof(answer) : 0);
+}
+
 void handle_phos_host_free(Session& session, const Command& command, Reply& reply) {
   const auto* request = request_of<codec::Req_phos_host_free>(session, command, reply);
   if (request == nullptr) return;

@@ -254,8 +254,14 @@ void compare_variables(Session& session, const Snapshot& snapshot) {
 }
 
 void mark_events(Session& session, const Snapshot& snapshot) {
+  bool marked = false;
   for (const SavedObject& saved : snapshot.objects) {
     if (saved.type != HandleType::event || (saved.state & kEventRecorded) == 0) continue;
+    if (!marked) {
+      check_driver(session.driver(), session.event_times().restored(session),
+                   "Marking where the program's time goes on");
+      marked = true;
+    }
     const Object* object = session.find(saved.type, saved.wire);
     if (object == nullptr) continue;
     const CUresult result =

@@ -67,6 +67,7 @@ Session::~Session() {
   helpers_->stop();
   enter_context();
   destroy_objects();
+  event_times_.clear(driver_);
   waits_->drop_objects();
 }
 

@@ -19,6 +19,7 @@
 
 #include "executor/command.h"
 #include "executor/device_memory.h"
+#include "executor/event_times.h"
 #include "executor/object_table.h"
 #include "executor/placement.h"
 #include "executor/streams.h"
@@ -132,6 +133,7 @@ class Session {
   // they go to the driver.
   SaveJob* save_job() noexcept { return save_job_; }
   void set_save_job(SaveJob* job) noexcept { save_job_ = job; }
+  EventTimes& event_times() noexcept { return event_times_; }
   HostArenas& arenas() noexcept { return *arenas_; }
   Helpers& helpers() noexcept { return *helpers_; }
   Waits& waits() noexcept { return *waits_; }
@@ -221,6 +223,7 @@ class Session {
   ObjectTable objects_;
   DeviceMemory memory_;
   Streams streams_;
+  EventTimes event_times_;
   std::unique_ptr<HostArenas> arenas_;
   std::unique_ptr<BlobStore> blobs_;
   std::unique_ptr<Callbacks> callbacks_;

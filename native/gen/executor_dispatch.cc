@@ -983,36 +983,6 @@ void handle_cuEventDestroy(Session& session_, const Command& command_, Reply& re
   reply_.finish(CUDA_SUCCESS);
 }
 
-void handle_cuEventElapsedTime(Session& session_, const Command& command_, Reply& reply_) {
-  constexpr CallId kCall = CallId::cuEventElapsedTime;
-  const auto* const sent_ = command_.as<codec::Req_cuEventElapsedTime>();
-  if (sent_ == nullptr) {
-    return refuse(session_, reply_, kCall, "the request is too short");
-  }
-  const codec::Req_cuEventElapsedTime& req_ = *sent_;
-  float value_pMilliseconds{};
-  float* const pMilliseconds = &value_pMilliseconds;
-  void* real_hStart = nullptr;
-  if (const CUresult status_ =
-          session_.resolve(HandleType::event, req_.hStart, false, &real_hStart);
-      status_ != CUDA_SUCCESS) {
-    return reply_.finish(status_);
-  }
-  const CUevent hStart = static_cast<CUevent>(real_hStart);
-  void* real_hEnd = nullptr;
-  if (const CUresult status_ =
-          session_.resolve(HandleType::event, req_.hEnd, false, &real_hEnd);
-      status_ != CUDA_SUCCESS) {
-    return reply_.finish(status_);
-  }
-  const CUevent hEnd = static_cast<CUevent>(real_hEnd);
-  const CUresult result_ = session_.driver().cuEventElapsedTime(pMilliseconds, hStart, hEnd);
-  if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
-  codec::Rep_cuEventElapsedTime rep_{};
-  rep_.pMilliseconds = static_cast<float>(value_pMilliseconds);
-  reply_.finish(CUDA_SUCCESS, &rep_, sizeof(rep_));
-}
-
 void handle_cuFuncGetAttribute(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuFuncGetAttribute;
   const auto* const sent_ = command_.as<codec::Req_cuFuncGetAttribute>();

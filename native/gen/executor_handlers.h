@@ -29,6 +29,7 @@ void handle_cuEventRecord(Session& session, const Command& command, Reply& reply
 void handle_cuEventRecordWithFlags(Session& session, const Command& command, Reply& reply);
 void handle_cuEventQuery(Session& session, const Command& command, Reply& reply);
 void handle_cuEventSynchronize(Session& session, const Command& command, Reply& reply);
+void handle_cuEventElapsedTime(Session& session, const Command& command, Reply& reply);
 void handle_cuStreamWaitValue32(Session& session, const Command& command, Reply& reply);
 void handle_cuStreamWaitValue64(Session& session, const Command& command, Reply& reply);
 void handle_cuStreamWriteValue32(Session& session, const Command& command, Reply& reply);

@@ -269,11 +269,25 @@ void SimClient::launch(std::uint32_t function, std::span<const std::uint64_t> pa
   post(request, blobs);
 }
 
+void SimClient::record(std::uint32_t event, std::uint32_t stream) {
+  codec::Req_cuEventRecord request{};
+  request.hEvent = wire(HandleType::event, event);
+  request.hStream = stream_wire(stream);
+  post(request);
+}
+
+float SimClient::elapsed_ms(std::uint32_t start, std::uint32_t end) {
+  codec::Req_cuEventElapsedTime request{};
+  request.hStart = wire(HandleType::event, start);
+  request.hEnd = wire(HandleType::event, end);
+  call(request);
+  codec::Rep_cuEventElapsedTime answer{};
+  std::memcpy(&answer, ring::reply_slots_of(header_)[0].data, sizeof(answer));
+  return answer.pMilliseconds;
+}
+
 void SimClient::order(std::uint32_t event, std::uint32_t from, std::uint32_t to) {
-  codec::Req_cuEventRecord record{};
-  record.hEvent = wire(HandleType::event, event);
-  record.hStream = stream_wire(from);
-  post(record);
+  record(event, from);
   codec::Req_cuStreamWaitEvent wait{};
   wait.hStream = stream_wire(to);
   wait.hEvent = wire(HandleType::event, event);

@@ -73,6 +73,8 @@ class SimClient {
             std::uint64_t from_offset, std::uint64_t bytes, std::uint32_t stream);
   void launch(std::uint32_t function, std::span<const std::uint64_t> parameters,
               LaunchShape shape, std::uint32_t stream);
+  void record(std::uint32_t event, std::uint32_t stream);
+  float elapsed_ms(std::uint32_t start, std::uint32_t end);
   // Work that `to` gets later waits for what `from` has now.
   void order(std::uint32_t event, std::uint32_t from, std::uint32_t to);
   // The stream waits until the word of 32 bits there is 1.

@@ -69,6 +69,8 @@ const tasks = {
     minutes: 60,
   },
   faults: { needs: everything, commands: [script('scripts/faults/main.ts')], minutes: 120 },
+  // Builds by itself: with clang where there is one.
+  fuzz: { needs: ['npm', 'apt'], commands: [[node, 'scripts/fuzz/main.mjs']], minutes: 60 },
   demo: { needs: everything, commands: [script('scripts/demo/main.ts')], minutes: 10 },
   bench: { needs: everything, commands: [script('bench/main.ts')], minutes: 60 },
 };

@@ -207,6 +207,8 @@ class CubinReader {
       return;
     }
     const std::uint32_t bytes = attribute == kInfoParameter ? *word >> 18 : *word;
+    // What no kernel can have is not one of its parameters, and its end must not wrap around.
+    if (bytes > kMaxParameterBytes || *offset > kMaxParameterBytes - bytes) return;
     ordinals_[kernel].push_back({*ordinal, {*offset, bytes, bytes >= 8}});
   }
 

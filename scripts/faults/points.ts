@@ -25,6 +25,9 @@ const usual = ['crash', 'eio'] as const;
 const triggers: Readonly<Record<string, string>> = {
   'dump.settle': 'dump.commitImage.before:1:enospc',
   'dump.discardImage': 'dump.commitImage.before:1:enospc',
+  // While the save is still under way, so that there is one to abort.
+  'dump.abortSave': 'dump.disconnectAgents.before:1:eio',
+  'executor.save.abort': 'dump.disconnectAgents.before:1:eio',
   'restore.settle': 'restore.awaitAgents.after:1:eio',
   'restore.endTree': 'restore.awaitAgents.after:1:eio',
   'restore.endExecutors': 'restore.awaitAgents.after:1:eio',
@@ -61,7 +64,7 @@ function ofMethod(method: string, operation: Operation): FaultPoint[] {
     process: 'executor' as const,
     operation,
     kinds: usual,
-    trigger: null,
+    trigger: triggers[`executor.${method}`] ?? null,
   }));
 }
 
@@ -81,7 +84,9 @@ export const methodsOf: Readonly<Record<Operation, readonly string[]>> = {
     'gate.close',
     'ring.head',
     'drain.to',
-    'save',
+    'save.begin',
+    'save.finish',
+    'save.abort',
     'agent.disconnect',
     'expect',
     'gate.open',
@@ -117,7 +122,7 @@ export const faultPoints: readonly FaultPoint[] = [
 /** The few of CI: one of each process and operation, with a crash, and a full disk. */
 export const quick: readonly string[] = [
   'dump.commitImage.after:crash',
-  'executor.save.before:crash',
+  'executor.save.finish.before:crash',
   'image.write:short',
   'restore.loadGpu.after:crash',
 ];

@@ -10,7 +10,9 @@ import { buildDir, PrivatePhos, type Started } from '../lib/private-phos.ts';
 import { type FaultKind, type FaultPoint, nameOf } from './points.ts';
 
 const STEP_MS = 120_000;
-const program = [join(buildDir, 'examples/steps/steps'), '--steps', '100000', '--mib', '4'];
+// It rests between its steps, so that the machine is left to what is looked at.
+const steps = ['--steps', '100000', '--mib', '2', '--pause-ms', '20'];
+const program = [join(buildDir, 'examples/steps/steps'), ...steps];
 
 export interface RoundResult {
   readonly fault: string;

@@ -19,6 +19,9 @@ export const systemPackages = [
 /** What the tests use besides: python3 plays clients that break the protocol. */
 export const testPackages = ['python3'];
 
+/** What `npm run fuzz` needs: a compiler with libFuzzer and its sanitizers' runtime. */
+export const fuzzPackages = ['clang-16', 'libclang-rt-16-dev'];
+
 const environment = { DEBIAN_FRONTEND: 'noninteractive', LC_ALL: 'C' };
 
 /**

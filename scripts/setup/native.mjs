@@ -6,13 +6,13 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { root, step } from './step.mjs';
 
-const folders = { default: 'build', asan: 'build-asan', tsan: 'build-tsan' };
+const folders = { default: 'build', asan: 'build-asan', tsan: 'build-tsan', fuzz: 'build-fuzz' };
 
 /**
  * Configures and builds a preset of CMakePresets.json.
  *
- * @param {'default' | 'asan' | 'tsan'} preset
- * @param {'all' | 'product'} target 'product' leaves the tests out
+ * @param {'default' | 'asan' | 'tsan' | 'fuzz'} preset
+ * @param {'all' | 'product' | 'fuzzers'} target 'product' leaves the tests out
  * @returns {Promise<string>} the build folder, absolute
  */
 export async function nativeBuild(preset, target) {

@@ -13,6 +13,7 @@ import {
 } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { PhosError } from '../errors/phos-error.ts';
+import { deadlines, limits } from '../model/limits.ts';
 import { toConnectError } from './rpc-error.ts';
 
 /** Who is at the other end of a connection. */
@@ -39,6 +40,9 @@ export interface ControlServerOptions {
   readonly peerOf: (fd: number) => Peer;
   readonly routes: (router: ConnectRouter) => void;
   readonly onError: (method: string, error: unknown) => void;
+  /** How long a connection may be quiet before it is asked whether it lives, and then silent. */
+  readonly idleMs?: number;
+  readonly answerMs?: number;
 }
 
 export interface ControlServer {
@@ -78,11 +82,15 @@ export async function startControlServer(options: ControlServerOptions): Promise
     if (arriving !== null) peers.set(session, arriving);
     sessions.add(session);
     session.on('close', () => sessions.delete(session));
+    endWhenSilent(session, options);
   });
+  const connections = new Map<number, number>();
   const server = createServer((socket) => {
     socket.on('error', () => socket.destroy());
     try {
-      arriving = options.peerOf(fdOf(socket));
+      const peer = options.peerOf(fdOf(socket));
+      arriving = peer;
+      admit(connections, peer.uid, socket);
     } catch (thrown) {
       options.onError('connect', thrown);
       socket.destroy();
@@ -93,6 +101,35 @@ export async function startControlServer(options: ControlServerOptions): Promise
   });
   await listen(server, options);
   return { close: (deadlineMs) => closeAll(server, sessions, deadlineMs) };
+}
+
+/** Counts a user's connections. @throws PhosError CONFLICT when he has too many already */
+function admit(connections: Map<number, number>, uid: number, socket: Socket): void {
+  const count = connections.get(uid) ?? 0;
+  if (count >= limits.maxControlConnections) {
+    throw new PhosError('CONFLICT', `user ${uid} has ${count} connections; close some`);
+  }
+  connections.set(uid, count + 1);
+  socket.once('close', () => connections.set(uid, (connections.get(uid) ?? 1) - 1));
+}
+
+/**
+ * Ends a connection whose peer is gone or does not speak HTTP/2. Node stops reading after a frame
+ * that it refuses, and does not even notice then that the socket was closed: such connections
+ * would stay for ever. A live peer answers a ping, however long its call takes.
+ */
+function endWhenSilent(session: ServerHttp2Session, options: ControlServerOptions): void {
+  const { idleMs = deadlines.controlIdleMs, answerMs = deadlines.controlAnswerMs } = options;
+  let timer: NodeJS.Timeout | null = null;
+  session.on('close', () => clearTimeout(timer ?? undefined));
+  session.setTimeout(idleMs, () => {
+    if (timer !== null) return;
+    timer = setTimeout(() => session.destroy(), answerMs);
+    session.ping(() => {
+      clearTimeout(timer ?? undefined);
+      timer = null;
+    });
+  });
 }
 
 async function* translated<T>(

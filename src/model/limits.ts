@@ -21,6 +21,8 @@ export const limits = {
   maxRunBytes: 4 << 20,
   /** Images of a chain before one that is written on top of it; then it must be compacted. */
   maxChainDepth: 16,
+  /** Connections of one user to the control socket. */
+  maxControlConnections: 128,
   /** Finished jobs that `phos status` still tells about. */
   keptJobs: 32,
 } as const;
@@ -29,6 +31,10 @@ export const limits = {
 export const deadlines = {
   daemonReadyMs: 20_000,
   daemonStopMs: 30_000,
+  /** A control connection on which nothing has moved is asked whether it still lives ... */
+  controlIdleMs: 15_000,
+  /** ... and is ended when it does not answer. */
+  controlAnswerMs: 10_000,
   prepareMs: 15_000,
   executorStartMs: 30_000,
   executorAssignMs: 20_000,

@@ -5,7 +5,14 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect, it } from 'vitest';
 import { pageOf } from '../../../scripts/faults/page.ts';
-import { faultPoints, jobMachines, quick, nameOf } from '../../../scripts/faults/points.ts';
+import {
+  faultPoints,
+  jobMachines,
+  methodsOf,
+  nameOf,
+  quick,
+} from '../../../scripts/faults/points.ts';
+import { methods } from '../../../src/executor/protocol.ts';
 
 const names = new Set(faultPoints.map((one) => one.name));
 
@@ -21,6 +28,11 @@ it('has a point before and after every port of every job', () => {
       expect(names).toContain(`${kind}.${port}.after`);
     }
   }
+});
+
+it('has points only of methods that executors know', () => {
+  const asked = Object.values(methodsOf).flat();
+  expect(asked.filter((method) => !(method in methods))).toEqual([]);
 });
 
 it('has every point of native code', () => {

@@ -27,7 +27,12 @@ const stages = [
   { name: 'test', command: task('test'), minutes: 25 },
   { name: 'sanitize', command: task('test:sanitize'), minutes: 25 },
   { name: 'modelcheck', command: task('modelcheck', '--quick'), minutes: 5 },
-  { name: 'fuzz', command: task('fuzz', '--seconds', '20'), minutes: 12 },
+  // The other targets need most of the native code built once more, for which there is no time.
+  {
+    name: 'fuzz',
+    command: task('fuzz', '--seconds', '20', 'ring', 'fatbin', 'cubin'),
+    minutes: 6,
+  },
   { name: 'demo', command: task('demo'), minutes: 5 },
   { name: 'bench', command: task('bench', 'remoting', '--json', '--smoke'), minutes: 5 },
 ];

@@ -71,6 +71,7 @@ const tasks = {
   faults: { needs: everything, commands: [script('scripts/faults/main.ts')], minutes: 120 },
   // Builds by itself: with clang where there is one.
   fuzz: { needs: ['npm', 'apt'], commands: [[node, 'scripts/fuzz/main.mjs']], minutes: 60 },
+  soak: { needs: everything, commands: [script('scripts/soak/main.ts')], minutes: 90 },
   demo: { needs: everything, commands: [script('scripts/demo/main.ts')], minutes: 10 },
   bench: { needs: everything, commands: [script('bench/main.ts')], minutes: 60 },
 };

@@ -4,8 +4,8 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { ERRORS } from '../../src/gen/error-codes.ts';
-import { cgroup2Mounts } from '../../src/host/cgroup.ts';
 import { StepCounter } from '../demo/counter.ts';
+import { leftovers } from '../lib/leftovers.ts';
 import { buildDir, PrivatePhos, type Started } from '../lib/private-phos.ts';
 import { type FaultKind, type FaultPoint, nameOf } from './points.ts';
 
@@ -218,18 +218,7 @@ export class Round {
     if (stop.code !== 0 && stop.code !== ERRORS.UNAVAILABLE.exitCode) {
       this.#problems.push(`phos stop ended with ${stop.code}: ${stop.stderr.trim()}`);
     }
-    const run = join(this.#phos.folder, 'run');
-    for (const folder of ['executors', 'keepers', 'reattach']) {
-      const path = join(run, folder);
-      const names = existsSync(path) ? readdirSync(path) : [];
-      if (names.length > 0) this.#problems.push(`left in ${folder}: ${names.join(', ')}`);
-    }
-    for (const mount of cgroup2Mounts()) {
-      for (const id of this.#jobs) {
-        const path = join(mount, 'phos-jobs', id);
-        if (existsSync(path)) this.#problems.push(`the cgroup of job ${id} was left behind`);
-      }
-    }
+    this.#problems.push(...leftovers(this.#phos.folder, this.#jobs));
     if (process.env['PHOS_FAULTS_VERBOSE'] !== undefined && this.#problems.length > 0)
       this.#tellLog();
     try {

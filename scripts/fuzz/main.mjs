@@ -41,9 +41,9 @@ async function main() {
     say(`unknown target ${unknown.join(' ')}; there are ${targets.join(' ')}`);
     return 2;
   }
-  const folder = await build();
-  const guided = folder.endsWith('build-fuzz');
   const queue = positionals.length > 0 ? positionals : targets;
+  const folder = await build(queue.map((name) => `fuzz_${name}`));
+  const guided = folder.endsWith('build-fuzz');
   const results = [];
   const waiting = [...queue];
   const worker = async () => {
@@ -60,15 +60,15 @@ async function main() {
 }
 
 /** The build with libFuzzer, or the ordinary one where there is no clang. */
-async function build() {
+async function build(programs) {
   try {
     await aptPackages(fuzzPackages);
-    return await nativeBuild('fuzz', 'fuzzers');
+    return await nativeBuild('fuzz', ...programs);
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     say(`NO LIBFUZZER: ${error.message}`);
     say('NO LIBFUZZER: the corpus is replayed, and changed blindly, by the ordinary build');
-    return nativeBuild('default', 'fuzzers');
+    return nativeBuild('default', ...programs);
   }
 }
 

@@ -12,10 +12,10 @@ const folders = { default: 'build', asan: 'build-asan', tsan: 'build-tsan', fuzz
  * Configures and builds a preset of CMakePresets.json.
  *
  * @param {'default' | 'asan' | 'tsan' | 'fuzz'} preset
- * @param {'all' | 'product' | 'fuzzers'} target 'product' leaves the tests out
+ * @param {string[]} targets of ninja: 'all', or 'product', which leaves the tests out
  * @returns {Promise<string>} the build folder, absolute
  */
-export async function nativeBuild(preset, target) {
+export async function nativeBuild(preset, ...targets) {
   const folder = join(root, folders[preset] ?? `build-${preset}`);
   if (!existsSync(join(folder, 'build.ninja'))) {
     await step(`native build (${preset}): configure`, ['cmake', '--preset', preset], {
@@ -25,8 +25,8 @@ export async function nativeBuild(preset, target) {
   }
   const jobs = String(availableParallelism());
   await step(
-    `native build (${preset}, ${target})`,
-    ['ninja', '-C', folder, '-j', jobs, '-k', '0', target],
+    `native build (${preset}, ${targets.join(' ')})`,
+    ['ninja', '-C', folder, '-j', jobs, '-k', '0', ...targets],
     {
       timeoutMs: 1_800_000,
       quietMs: 1000,

@@ -230,6 +230,7 @@ Napi::Object to_js(Napi::Env env, const SaveReport& report) {
   object.Set("chunks", count(env, result.chunks));
   object.Set("zeroChunks", count(env, result.zero_chunks));
   object.Set("parentChunks", count(env, result.parent_chunks));
+  object.Set("movedBytes", big(env, result.moved_bytes));
   object.Set("sharedChunks", count(env, result.shared_chunks));
   object.Set("deviceBytes", big(env, result.device_bytes));
   object.Set("writtenBytes", big(env, result.written_bytes));

@@ -104,6 +104,7 @@ Napi::Function ExecutorObject::define(Napi::Env env) {
        InstanceMethod("explain", &Object::explain), InstanceMethod("save", &Object::save),
        InstanceMethod("saveBegin", &Object::save_begin),
        InstanceMethod("saveFinish", &Object::save_finish),
+       InstanceMethod("savePrepare", &Object::save_prepare),
        InstanceMethod("saveAbort", &Object::save_abort),
        InstanceMethod("load", &Object::load), InstanceMethod("suspend", &Object::suspend),
        InstanceMethod("resume", &Object::resume), InstanceMethod("status", &Object::status),
@@ -277,6 +278,15 @@ Napi::Value ExecutorObject::save_finish(const Napi::CallbackInfo& info) {
   return call_async(info.Env(), [executor, progress]() -> Conversion {
     const SaveReport report = executor->save_finish(progress);
     return [report](Napi::Env env) { return to_js(env, report); };
+  });
+}
+
+Napi::Value ExecutorObject::save_prepare(const Napi::CallbackInfo& info) {
+  const auto executor = live(info.Env());
+  const std::string mode = text_at(info, 0);
+  return call_async(info.Env(), [executor, mode]() -> Conversion {
+    const std::uint64_t bytes = executor->save_prepare(mode_of(mode));
+    return [bytes](Napi::Env env) -> Napi::Value { return Napi::BigInt::New(env, bytes); };
   });
 }
 

@@ -33,6 +33,7 @@ class ExecutorObject : public Napi::ObjectWrap<ExecutorObject> {
   Napi::Value save(const Napi::CallbackInfo& info);
   Napi::Value save_begin(const Napi::CallbackInfo& info);
   Napi::Value save_finish(const Napi::CallbackInfo& info);
+  Napi::Value save_prepare(const Napi::CallbackInfo& info);
   Napi::Value save_abort(const Napi::CallbackInfo& info);
   Napi::Value load(const Napi::CallbackInfo& info);
   Napi::Value suspend(const Napi::CallbackInfo& info);

@@ -5,7 +5,9 @@
 #include <cinttypes>
 #include <cstdio>
 
+#include "executor/device_port.h"
 #include "executor/fault.h"
+#include "executor/shadow_memory.h"
 
 namespace phos::executor {
 
@@ -13,6 +15,8 @@ namespace {
 
 using namespace change_hash;
 
+// Chunks of one launch: 128 MiB.
+constexpr std::size_t kAtOnce = 64;
 // Pairs of words that a thread loads before it works on the first: loads must overlap.
 constexpr int kPairs = 4;
 constexpr std::uint64_t kWordsPerTurn = 2 * kPairs * kThreads;
@@ -161,6 +165,38 @@ CUresult ChangeHasher::launch(std::uint64_t scratch, std::size_t chunks, ChangeK
                    &bytes, CU_LAUNCH_PARAM_END};
   return driver_.cuLaunchKernel(function_, static_cast<unsigned int>(chunks), 1, 1, kThreads, 1, 1,
                                 0, stream, nullptr, extra);
+}
+
+std::vector<ChangeHash> ChangeHasher::hash_all(CUdevice device,
+                                               const std::vector<std::uint64_t>& chunks,
+                                               ChangeKey key) {
+  std::vector<ChangeHash> hashes;
+  ShadowMemory scratch(driver_, device);
+  if (!available() || chunks.empty()) return hashes;
+  const CUresult taken = scratch.take(scratch_bytes(kAtOnce));
+  if (taken == CUDA_ERROR_OUT_OF_MEMORY) return hashes;
+  check_driver(driver_, taken, "Taking device memory for hashes");
+  CUstream stream = nullptr;
+  check_driver(driver_, driver_.cuStreamCreate(&stream, CU_STREAM_NON_BLOCKING),
+               "Making a stream for hashes");
+  hashes.resize(chunks.size());
+  CUresult result = CUDA_SUCCESS;
+  for (std::size_t at = 0; at < chunks.size() && result == CUDA_SUCCESS; at += kAtOnce) {
+    const std::size_t count = std::min(kAtOnce, chunks.size() - at);
+    result = driver_.cuMemcpyHtoDAsync(scratch.address(), &chunks[at],
+                                       count * sizeof(chunks[at]), stream);
+    if (result == CUDA_SUCCESS) result = launch(scratch.address(), count, key, stream);
+    if (result == CUDA_SUCCESS) {
+      result = driver_.cuMemcpyDtoHAsync(&hashes[at], hashes_at(scratch.address(), count),
+                                         count * sizeof(ChangeHash), stream);
+    }
+    // Also after a failure: nothing may use the scratch memory any more when it goes.
+    const CUresult ended = driver_.cuStreamSynchronize(stream);
+    if (result == CUDA_SUCCESS) result = ended;
+  }
+  driver_.cuStreamDestroy(stream);
+  check_driver(driver_, result, "Hashing device memory");
+  return hashes;
 }
 
 }  // namespace phos::executor

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "change-hash/change_hash.h"
 #include "gen/driver_table.h"
@@ -30,6 +31,11 @@ class ChangeHasher {
   static std::uint64_t scratch_bytes(std::size_t chunks) noexcept;
   // Hashes chunks of kChunkBytes whose addresses lie in the scratch memory.
   CUresult launch(std::uint64_t scratch, std::size_t chunks, ChangeKey key, CUstream stream);
+  // The hashes of chunks at these addresses, made some at a time so that other streams' work comes
+  // in between; waits for them. Empty when the kernel or memory is missing. Throws DEVICE. The
+  // context must be current.
+  std::vector<ChangeHash> hash_all(CUdevice device, const std::vector<std::uint64_t>& chunks,
+                                   ChangeKey key);
   // Where the hashes lie after launch().
   static std::uint64_t hashes_at(std::uint64_t scratch, std::size_t chunks) noexcept;
 

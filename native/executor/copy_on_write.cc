@@ -269,6 +269,14 @@ void CopyOnWrite::check(std::size_t first, std::size_t count, const std::uint8_t
   figures_.missed += missed;
 }
 
+void CopyOnWrite::skip(std::uint64_t address) {
+  const std::lock_guard lock(mutex_);
+  Chunk& chunk = chunks_[index_of(address)];
+  if (chunk.where == Where::aside) free_slots_.push_back(chunk.slot);
+  chunk.where = Where::saved;
+  saved_.fetch_add(1);
+}
+
 AsideFigures CopyOnWrite::figures() {
   const std::lock_guard lock(mutex_);
   return figures_;

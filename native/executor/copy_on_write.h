@@ -62,6 +62,10 @@ class CopyOnWrite {
   void read(std::uint32_t lane, std::uint64_t address, void* to, std::size_t bytes);
   // Brings the hashes to the host; the hold has passed. Throws DEVICE.
   void await_hashes();
+  // Of the chunks in their order, at the cut. After await_hashes().
+  const std::vector<ChangeHash>& hashes() const noexcept { return hashes_; }
+  // The image has the chunk's bytes from elsewhere: nobody reads it.
+  void skip(std::uint64_t address);
 
   AsideFigures figures();
   // Our own streams have nothing under way.

@@ -12,6 +12,7 @@
 #include "executor/device_port.h"
 #include "executor/helpers.h"
 #include "executor/host_arenas.h"
+#include "executor/spare_memory.h"
 #include "executor/waits.h"
 #include "executor/window.h"
 
@@ -221,6 +222,7 @@ void Executor::free_client() {
   abandon_save();
   const SessionLock lock(*session_);
   session_->enter_context();
+  session_->drop_spare();
   // What still runs would fault on memory that is taken away; it goes with the process instead.
   if (session_->context_error() == CUDA_SUCCESS && session_->streams().idle()) {
     session_->memory().release_all();

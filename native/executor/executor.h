@@ -126,6 +126,10 @@ class Executor {
   void disconnect_agent(std::uint32_t deadline_ms);
 
   std::vector<ObjectSummary> explain();
+  // Sets device memory aside for a save that is to begin soon, while the program runs. It is given
+  // back when the gate opens without a save, by save_abort(), and to a program that needs it.
+  // Returns its bytes; 0 where the mode needs none or there is none.
+  std::uint64_t save_prepare(SaveMode mode);
   // The save's two phases. Begun with the gate closed and the drain at the cut (for mode stop: with
   // the device at rest); comes back when the gate may open, or says that it may only after the
   // second. One save at a time: CONFLICT. A begin that fails leaves none.

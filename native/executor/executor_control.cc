@@ -10,6 +10,7 @@
 #include "executor/executor.h"
 #include "executor/helpers.h"
 #include "executor/host_arenas.h"
+#include "executor/spare_memory.h"
 #include "executor/waits.h"
 
 namespace phos::executor {
@@ -41,6 +42,8 @@ void Executor::open_gate() {
   }
   const SessionLock lock(*session_);
   lift_gate();
+  session_->enter_context();
+  session_->drop_spare();
 }
 
 void Executor::lift_gate() {

@@ -7,6 +7,7 @@
 #include "executor/executor.h"
 #include "executor/helpers.h"
 #include "executor/save_job.h"
+#include "executor/spare_memory.h"
 #include "executor/waits.h"
 
 namespace phos::executor {
@@ -15,6 +16,10 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+// Beyond the memory of the window: for variables, and for what rounding adds.
+constexpr std::uint64_t kVariableRoom = std::uint64_t{8} << 20;
+// Of what copy on write uses, so much is set aside before the cut.
+constexpr std::uint64_t kAsideRoom = std::uint64_t{64} << 20;
 // How long an end of a save waits for the device to let go of what was borrowed.
 constexpr auto kReleasePatience = std::chrono::seconds(10);
 
@@ -60,6 +65,33 @@ void Executor::check_at_cut() {
                 {{"step", "Saving"}}, true);
 }
 
+std::uint64_t Executor::save_prepare(SaveMode mode) {
+  const std::lock_guard control(control_);
+  Session& session = live_session();
+  if (mode == SaveMode::stop) return 0;
+  auto spare = std::make_shared<SpareMemory>(session.driver(), session.device());
+  {
+    const SessionLock lock(session);
+    session.enter_context();
+    const bool dead = suspended_ != nullptr || session.context_error() != CUDA_SUCCESS;
+    if (dead || session.save_job() != nullptr) return 0;
+    session.drop_spare();
+    session.memory().reclaim(session.streams());
+    std::uint64_t wanted = kVariableRoom;
+    for (const MemoryRange& range : session.memory().live_ranges()) wanted += range.bytes;
+    const std::uint64_t free = borrowable_bytes(session.driver());
+    if (mode == SaveMode::cow || wanted > free) wanted = std::min(wanted, kAsideRoom);
+    if (wanted > free || spare->take(wanted) != CUDA_SUCCESS) return 0;
+    session.set_spare(spare);
+  }
+  // Memory of a simulated device is made by its first use; that of a real one is there.
+  if (options_.driver_name != "cuda") {
+    session.enter_context();
+    spare->touch();
+  }
+  return spare->bytes();
+}
+
 SaveBegun Executor::save_begin(const SaveOptions& wanted) {
   const std::lock_guard control(control_);
   Session& session = live_session();
@@ -81,9 +113,14 @@ SaveBegun Executor::save_begin(const SaveOptions& wanted) {
     session.enter_context();
     check_at_cut();
     session.memory().reclaim(session.streams());
+    std::unique_ptr<ShadowMemory> spare;
+    if (session.spare() != nullptr) {
+      spare = session.spare()->release();
+      session.set_spare(nullptr);
+    }
     job = std::make_shared<SaveJob>(
         session, *hasher_, take_snapshot(session, snapshot_facts(), options_.driver_name == "cuda"),
-        options);
+        options, std::move(spare));
     job->prepare();
     {
       const std::lock_guard state(state_mutex_);
@@ -166,7 +203,13 @@ void Executor::save_abort() {
     // Under the lock: a finish that comes later sees it before it reads anything.
     if (job) job->abort();
   }
-  if (!job) return;
+  if (!job) {
+    if (session_ == nullptr) return;
+    const SessionLock lock(*session_);
+    session_->enter_context();
+    session_->drop_spare();
+    return;
+  }
   // A finish under way ends the save itself when it sees this.
   if (!finishing) end_save(job);
 }

@@ -4,6 +4,7 @@
 
 #include "executor/handler_tools.h"
 #include "executor/save_job.h"
+#include "executor/spare_memory.h"
 #include "executor/waits.h"
 #include "gen/executor_handlers.h"
 
@@ -28,6 +29,13 @@ template <class Rep>
 void allocate_after_save(Session& session, std::uint64_t bytes, Reply& reply) {
   const SessionLock lock(session);
   SaveJob* job = session.save_job();
+  // A save that has not begun does without.
+  if (session.drop_spare()) {
+    std::uint64_t address = 0;
+    const CUresult again = session.memory().allocate(bytes, session.streams(), &address);
+    answer_address<Rep>(reply, again, address);
+    return;
+  }
   if (job == nullptr || job->borrowed_bytes() < bytes) {
     reply.finish(CUDA_ERROR_OUT_OF_MEMORY);
     return;
@@ -117,6 +125,7 @@ void handle_cuMemGetInfo(Session& session, const Command& /*command*/, Reply& re
     return;
   }
   if (const SaveJob* job = session.save_job()) free += job->borrowed_bytes();
+  if (session.spare() != nullptr) free += session.spare()->bytes();
   codec::Rep_cuMemGetInfo answer{free, total};
   const std::uint64_t limit = session.memory().limit();
   if (limit != 0) {

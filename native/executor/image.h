@@ -34,6 +34,7 @@ struct SaveResult {
   std::uint64_t shared_chunks = 0;  // the same bytes elsewhere, by SHA-256
   std::uint64_t device_bytes = 0;
   std::uint64_t written_bytes = 0;  // extents of this folder
+  std::uint64_t moved_bytes = 0;    // from the device to the host, when the engine counted them
   std::vector<ImageFile> files;
   double objects_ms = 0;
   double copy_ms = 0;

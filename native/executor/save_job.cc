@@ -19,6 +19,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr std::uint64_t kCopyAlign = 512;
+// The first driver with the batched copies that are used here.
+constexpr int kBatchSince = 13000;
 // Fewer chunks than these aside, and the program would wait for every one.
 constexpr std::uint64_t kLeastSlots = 4;
 
@@ -26,7 +28,11 @@ std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
   return (value + unit - 1) / unit * unit;
 }
 
-std::uint64_t random_seed() {
+std::uint64_t seed_of(const WriteOptions& image) {
+  if (!image.parent.empty()) {
+    if (const auto seed = seed_of_image(image.parent)) return *seed;
+  }
+  if (image.seed) return *image.seed;
   std::uint64_t seed = 0;
   if (::getrandom(&seed, sizeof(seed), 0) != sizeof(seed)) {
     throw Failure(Code::unavailable, "The kernel gave no random bytes for the hashes' key.");
@@ -56,12 +62,16 @@ struct SaveJob::Plan {
   std::uint64_t bytes = 0;  // in all
 };
 
-SaveJob::SaveJob(Session& session, ChangeHasher& hasher, Snapshot snapshot, SaveOptions options)
+SaveJob::SaveJob(Session& session, ChangeHasher& hasher, Snapshot snapshot, SaveOptions options,
+                 std::unique_ptr<ShadowMemory> spare)
     : session_(session),
       snapshot_(std::move(snapshot)),
       options_(std::move(options)),
+      seed_(seed_of(options_.image)),
       mode_(options_.mode),
-      shadow_(session.driver(), session.device()),
+      shadow_(spare != nullptr
+                  ? std::move(spare)
+                  : std::make_unique<ShadowMemory>(session.driver(), session.device())),
       hold_(session),
       hasher_(hasher) {
   for (const MemoryRange& range : snapshot_.ranges) device_bytes_ += range.bytes;
@@ -90,34 +100,50 @@ SaveJob::Plan SaveJob::plan_of(SaveMode mode) const {
   plan.pool = round_up(plan.scratch + CopyOnWrite::scratch_bytes(chunks), kChunkBytes);
   // Half of what is free: the program may allocate while it runs on.
   const std::uint64_t wanted =
-      options_.pool_bytes != 0 ? options_.pool_bytes : borrowable_bytes(session_.driver()) / 2;
+      options_.pool_bytes != 0 ? options_.pool_bytes : available_bytes() / 2;
   plan.slots = static_cast<std::uint32_t>(std::min(wanted / kChunkBytes, chunks));
   plan.bytes = plan.pool + std::uint64_t{plan.slots} * kChunkBytes;
   return plan;
 }
 
+// What is free, and what was set aside before the cut.
+std::uint64_t SaveJob::available_bytes() const {
+  return borrowable_bytes(session_.driver()) + shadow_->bytes();
+}
+
+bool SaveJob::may_copy(const Plan& plan) const {
+  const auto large = std::count_if(plan.copies.begin(), plan.copies.end(), [](const Copy& copy) {
+    return copy.bytes > kBatchedBytes;
+  });
+  if (plan.copies.size() <= kMaxCopies) return true;
+  int version = 0;
+  session_.driver().cuDriverGetVersion(&version);
+  return version >= kBatchSince && static_cast<std::size_t>(large) < kMaxCopies &&
+         plan.copies.size() <= kMaxBatchedCopies;
+}
+
 bool SaveJob::try_mode(SaveMode mode) {
   const Plan plan = plan_of(mode);
-  if (plan.copies.size() > kMaxCopies || plan.bytes > borrowable_bytes(session_.driver())) {
-    return false;
-  }
+  if (!may_copy(plan) || plan.bytes > available_bytes()) return false;
   const bool cow = mode == SaveMode::cow;
   if (cow && (!hasher_.available() ||
               plan.slots < std::min(kLeastSlots, device_bytes_ / kChunkBytes))) {
     return false;
   }
-  const CUresult taken = shadow_.take(plan.bytes);
-  if (taken == CUDA_ERROR_OUT_OF_MEMORY) return false;
-  check_driver(session_.driver(), taken, "Taking device memory for the save");
+  if (shadow_->bytes() < plan.bytes) {
+    const CUresult taken = shadow_->take(plan.bytes);
+    if (taken == CUDA_ERROR_OUT_OF_MEMORY) return false;
+    check_driver(session_.driver(), taken, "Taking device memory for the save");
+  }
   copies_ = plan.copies;
   copied_bytes_ = plan.copied_bytes;
   mode_ = mode;
   hold_.prepare();
   if (cow) {
-    cow_ = std::make_unique<CopyOnWrite>(session_, hasher_, change_key_of(random_seed()),
+    cow_ = std::make_unique<CopyOnWrite>(session_, hasher_, change_key_of(seed_),
                                          options_.image.lanes);
-    cow_->prepare(snapshot_.ranges, shadow_.address() + plan.scratch,
-                  shadow_.address() + plan.pool, plan.slots);
+    cow_->prepare(snapshot_.ranges, shadow_->address() + plan.scratch,
+                  shadow_->address() + plan.pool, plan.slots);
   }
   return true;
 }
@@ -130,7 +156,7 @@ void SaveJob::refuse(SaveMode mode) const {
                   "Saving in mode cow needs a kernel that this driver did not load; save in mode "
                   "snapshot or stop.");
   }
-  if (plan.copies.size() > kMaxCopies) {
+  if (!may_copy(plan)) {
     throw Failure(Code::unsupported,
                   "Saving in mode " + name + " would hold the program for " +
                       std::to_string(plan.copies.size()) + " copies; save in mode stop.",
@@ -152,22 +178,50 @@ void SaveJob::prepare() {
   mode_ = SaveMode::stop;
 }
 
-void SaveJob::submit() {
-  if (mode_ == SaveMode::stop) return;
+CUresult SaveJob::submit_batch(const std::vector<const Copy*>& batch) {
+  std::vector<CUdeviceptr> to;
+  std::vector<CUdeviceptr> from;
+  std::vector<std::size_t> sizes;
+  for (const Copy* copy : batch) {
+    to.push_back(shadow_->address() + copy->shadow);
+    from.push_back(copy->address);
+    sizes.push_back(copy->bytes);
+  }
+  CUmemcpyAttributes attributes{};
+  attributes.srcAccessOrder = CU_MEMCPY_SRC_ACCESS_ORDER_STREAM;
+  std::size_t first = 0;
+  hold_.count_call();
+  return session_.driver().cuMemcpyBatchAsync(to.data(), from.data(), sizes.data(), batch.size(),
+                                              &attributes, &first, 1, hold_.stream());
+}
+
+void SaveJob::submit_copies() {
   const DriverTable& driver = session_.driver();
-  const bool hash_early = planted(Planted::hash_before_drain);
-  if (cow_ && hash_early) cow_->submit_hash(hold_);
-  hold_.begin();
+  std::vector<const Copy*> single;
+  std::vector<const Copy*> batch;
   for (const Copy& copy : copies_) {
     if (fault_point("snapshot.copy") != 0) {
       throw Failure(Code::device, "Copying at the cut failed (injected fault).");
     }
+    const bool alone = copies_.size() <= kMaxCopies || copy.bytes > kBatchedBytes;
+    (alone ? single : batch).push_back(&copy);
+  }
+  if (!batch.empty()) check_driver(driver, submit_batch(batch), "Copying at the cut");
+  for (const Copy* copy : single) {
     hold_.count_call();
     check_driver(driver,
-                 driver.cuMemcpyDtoDAsync(shadow_.address() + copy.shadow, copy.address,
-                                          copy.bytes, hold_.stream()),
+                 driver.cuMemcpyDtoDAsync(shadow_->address() + copy->shadow, copy->address,
+                                          copy->bytes, hold_.stream()),
                  "Copying at the cut");
   }
+}
+
+void SaveJob::submit() {
+  if (mode_ == SaveMode::stop) return;
+  const bool hash_early = planted(Planted::hash_before_drain);
+  if (cow_ && hash_early) cow_->submit_hash(hold_);
+  hold_.begin();
+  submit_copies();
   if (cow_ && !hash_early) cow_->submit_hash(hold_);
   hold_.end();
   if (cow_) cow_->submit_order(hold_);
@@ -218,62 +272,6 @@ SaveBegun SaveJob::begun(Clock::time_point deadline) {
   return result;
 }
 
-// Reads the cut's bytes where they are: in the copy, or in place.
-class SaveJob::Port : public DevicePort {
- public:
-  Port(SaveJob& job)
-      : DevicePort(job.session_.driver(), job.session_.context(), job.options_.image.lanes),
-        job_(job) {}
-  void read(std::uint32_t lane, std::uint64_t address, void* to, std::size_t bytes) override {
-    job_.throw_if_aborted();
-    if (job_.mode_ == SaveMode::stop) {
-      DevicePort::read(lane, address, to, bytes);
-    } else if (const std::uint64_t shadow = job_.shadow_of(address); shadow != 0) {
-      DevicePort::read(lane, shadow, to, bytes);
-    } else {
-      job_.cow_->read(lane, address, to, bytes);
-    }
-  }
-
- private:
-  SaveJob& job_;
-};
-
-std::uint64_t SaveJob::shadow_of(std::uint64_t address) const {
-  auto it = std::upper_bound(copies_.begin(), copies_.end(), address,
-                             [](std::uint64_t at, const Copy& copy) { return at < copy.address; });
-  if (it == copies_.begin()) return 0;
-  --it;
-  if (address - it->address >= it->bytes) return 0;
-  return shadow_.address() + it->shadow + (address - it->address);
-}
-
-SaveReport SaveJob::finish(const Progress& progress) {
-  throw_if_aborted();
-  SaveReport report;
-  report.mode = mode_;
-  if (cow_) {
-    check_driver(session_.driver(), session_.driver().cuCtxSetCurrent(session_.context()),
-                 "Entering the context");
-    cow_->await_hashes();
-  }
-  Port port(*this);
-  report.image =
-      write_image(options_.directory, snapshot_, port, options_.image, progress);
-  throw_if_aborted();
-  if (mode_ == SaveMode::stop) return report;
-  report.copied_bytes = copied_bytes_;
-  report.hashed_bytes = cow_ ? device_bytes_ - copied_bytes_ : 0;
-  const SessionLock lock(session_);
-  session_.enter_context();
-  report.hold = hold_.figures();
-  if (cow_) report.aside = cow_->figures();
-  if (report.aside.missed != 0) {
-    for (const auto& [wire, name] : kernels_) report.suspects.push_back(name);
-  }
-  return report;
-}
-
 void SaveJob::abort() noexcept {
   aborted_.store(true);
   hold_.release();
@@ -282,7 +280,7 @@ void SaveJob::abort() noexcept {
 bool SaveJob::try_release() {
   hold_.release();
   if (!hold_.quiet() || (cow_ && !cow_->quiet())) return false;
-  shadow_.free();
+  shadow_->free();
   std::vector<std::function<void()>> waiting;
   waiting.swap(released_);
   for (const auto& then : waiting) then();

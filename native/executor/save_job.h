@@ -20,6 +20,7 @@
 #include "executor/checkpoint.h"
 #include "executor/copy_on_write.h"
 #include "executor/device_hold.h"
+#include "executor/device_source.h"
 #include "executor/image.h"
 #include "executor/parking.h"
 #include "executor/session.h"
@@ -28,8 +29,10 @@
 namespace phos::executor {
 
 // Copies that a cut may put before the program while it is held: with everything else under 200
-// driver calls.
+// driver calls. Small ones go together in one call where there are more.
 inline constexpr std::size_t kMaxCopies = 128;
+inline constexpr std::size_t kMaxBatchedCopies = 65'536;
+inline constexpr std::uint64_t kBatchedBytes = std::uint64_t{1} << 20;
 
 enum class SaveMode : std::uint8_t { stop, snapshot, cow, automatic };
 const char* name_of(SaveMode mode) noexcept;
@@ -72,7 +75,9 @@ struct SaveReport {
 class SaveJob {
  public:
   // `snapshot` is of the cut. With the session's lock.
-  SaveJob(Session& session, ChangeHasher& hasher, Snapshot snapshot, SaveOptions options);
+  // `spare` is memory for what the device copies, or null.
+  SaveJob(Session& session, ChangeHasher& hasher, Snapshot snapshot, SaveOptions options,
+          std::unique_ptr<ShadowMemory> spare = nullptr);
   ~SaveJob();
   SaveJob(const SaveJob&) = delete;
   SaveJob& operator=(const SaveJob&) = delete;
@@ -93,7 +98,7 @@ class SaveJob {
   bool try_release();
 
   // Device memory that the program would have if there were no save.
-  std::uint64_t borrowed_bytes() const noexcept { return shadow_.bytes(); }
+  std::uint64_t borrowed_bytes() const noexcept { return shadow_->bytes(); }
   // `then` runs with the session's lock once that has been given back. With the lock.
   void when_released(std::function<void()> then) { released_.push_back(std::move(then)); }
 
@@ -119,6 +124,11 @@ class SaveJob {
   Plan plan_of(SaveMode mode) const;
   bool try_mode(SaveMode mode);
   void refuse(SaveMode mode) const;
+  bool may_copy(const Plan& plan) const;
+  std::uint64_t available_bytes() const;
+  void submit_copies();
+  std::vector<Digest> change_hashes();
+  CUresult submit_batch(const std::vector<const Copy*>& batch);
   bool is_captured(const OrderPlace& place);
   void note_kernel(const Command& command);
   bool has_let_go();
@@ -129,8 +139,10 @@ class SaveJob {
   Session& session_;
   const Snapshot snapshot_;
   const SaveOptions options_;
+  // Of this image's hashes: its parent's, so that they can be compared.
+  const std::uint64_t seed_;
   SaveMode mode_;
-  ShadowMemory shadow_;
+  std::unique_ptr<ShadowMemory> shadow_;
   DeviceHold hold_;
   ChangeHasher& hasher_;
   std::unique_ptr<CopyOnWrite> cow_;

@@ -10,6 +10,7 @@
 #include "executor/host_arenas.h"
 #include "executor/parking.h"
 #include "executor/pinned_pool.h"
+#include "executor/spare_memory.h"
 #include "executor/waits.h"
 #include "phos/placing.h"
 #include "ring/consumer.h"
@@ -327,6 +328,13 @@ std::vector<std::string> Session::unsupported_calls() {
   std::vector<std::string> names;
   for (const CallId call : unsupported_) names.emplace_back(call_name(call));
   return names;
+}
+
+bool Session::drop_spare() {
+  if (spare_ == nullptr) return false;
+  const std::shared_ptr<SpareMemory> spare = std::move(spare_);
+  spare_.reset();
+  return spare->release() != nullptr;
 }
 
 bool is_sticky(CUresult status) noexcept {

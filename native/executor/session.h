@@ -38,6 +38,7 @@ class BlobStore;
 class Callbacks;
 class PinnedPool;
 class SaveJob;
+class SpareMemory;
 
 // The session's lock for control calls and helpers: the drain gives way between two batches.
 class SessionLock {
@@ -134,6 +135,11 @@ class Session {
   SaveJob* save_job() noexcept { return save_job_; }
   void set_save_job(SaveJob* job) noexcept { save_job_ = job; }
   EventTimes& event_times() noexcept { return event_times_; }
+  // Memory set aside for a save that has not begun. With the lock.
+  const std::shared_ptr<SpareMemory>& spare() const noexcept { return spare_; }
+  void set_spare(std::shared_ptr<SpareMemory> spare) noexcept { spare_ = std::move(spare); }
+  // Gives it back to the device; false when there is none. The context must be current.
+  bool drop_spare();
   HostArenas& arenas() noexcept { return *arenas_; }
   Helpers& helpers() noexcept { return *helpers_; }
   Waits& waits() noexcept { return *waits_; }
@@ -238,6 +244,7 @@ class Session {
   CapturedReply* capture_reply_ = nullptr;
   GraphWrites graph_writes_;
   SaveJob* save_job_ = nullptr;
+  std::shared_ptr<SpareMemory> spare_;
   std::atomic<bool> broken_{false};
   std::atomic<std::uint64_t> sync_commands_{0};
   std::atomic<CUresult> context_error_{CUDA_SUCCESS};

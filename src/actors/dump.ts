@@ -128,7 +128,7 @@ class DumpEffects {
     const bind = <T>(effect: (context: DumpContext, signal: AbortSignal) => Promise<T>) =>
       effects.bind(effect);
     return {
-      planDump: bind(() => this.#plan()),
+      planDump: bind((c, signal) => this.#plan(c, signal)),
       closeGates: bind(() => this.clients.closeGates()),
       drainToCuts: bind((c) => this.clients.drainTo(c.cuts ?? {}, drainBudgetMs(c))),
       openGates: bind(() => this.clients.openGates()),
@@ -158,7 +158,7 @@ class DumpEffects {
     };
   }
 
-  async #plan(): Promise<PlanOutcome> {
+  async #plan(context: DumpContext, signal: AbortSignal): Promise<PlanOutcome> {
     const { wish, directory, rootPid } = this.#options;
     this.clients.requireRunning('dumped');
     await checkTarget(directory);
@@ -176,6 +176,7 @@ class DumpEffects {
     this.#gateWaitNs = await this.clients.gateWaitNs();
     const broken = contractBroken(this.plan, wish.maxStallMs);
     if (broken !== null) throw broken;
+    await this.gpu.prepare(this.plan, context.limits.planMs, signal);
     const { stallMs, stopModeStallMs } = this.plan;
     return { clients: this.clients.ids, stallMs, stopModeStallMs };
   }

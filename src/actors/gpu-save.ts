@@ -43,6 +43,28 @@ export class GpuSave {
   }
 
   /**
+   * Sets device memory aside before gates close. What is left of it when the dump is given up goes
+   * back when gates open, or here when that is before they were closed.
+   */
+  async prepare(plan: DumpPlan, deadlineMs: number, signal: AbortSignal): Promise<void> {
+    const begun = performance.now();
+    try {
+      const prepared = await this.#clients.long(
+        'save.prepare',
+        (_, index) => ({ mode: plan.clients[index]?.asked ?? 'stop' }),
+        deadlineMs,
+        'plan',
+      );
+      signal.throwIfAborted();
+      const bytes = prepared.reduce((sum, one) => sum + one.bytes, 0n);
+      if (bytes > 0n) this.#record.beside('prepare', performance.now() - begun, bytes);
+    } catch (thrown) {
+      await this.abort();
+      throw thrown;
+    }
+  }
+
+  /**
    * Holds every client's device side at its cut.
    *
    * @param parent an earlier image, whose unchanged chunks are not written again
@@ -112,6 +134,8 @@ export class GpuSave {
   #note(saved: readonly SavedClient[]): void {
     const ms = performance.now() - this.#begunAt;
     const writtenBytes = saved.reduce((sum, one) => sum + one.writtenBytes, 0n);
+    const movedBytes = saved.reduce((sum, one) => sum + one.movedBytes, 0n);
+    this.#record.beside('to host', ms, movedBytes);
     this.#record.beside('stream', ms, writtenBytes);
     if (saved.length === 0) return;
     for (const one of saved) this.#noteHold(one);

@@ -14,7 +14,10 @@ import type { JobRecord } from './job-record.ts';
 import type { Supervisor } from './supervisor.ts';
 
 /** Methods that tell how far they are. */
-type LongMethod = Extract<MethodName, 'save.begin' | 'save.finish' | 'load' | 'suspend' | 'resume'>;
+type LongMethod = Extract<
+  MethodName,
+  'save.prepare' | 'save.begin' | 'save.finish' | 'load' | 'suspend' | 'resume'
+>;
 
 export class JobClients {
   readonly #supervisor: Supervisor;

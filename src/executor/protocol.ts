@@ -131,6 +131,7 @@ const saveResult = z.object({
   chunks: count,
   zeroChunks: count,
   parentChunks: count,
+  movedBytes: bigintString,
   sharedChunks: count,
   deviceBytes: bigintString,
   writtenBytes: bigintString,
@@ -207,6 +208,11 @@ export const methods = {
       ...imageWriting,
     }),
     result: saveResult,
+  },
+  /** Sets device memory aside for a save that is to begin soon, while the program runs on. */
+  'save.prepare': {
+    params: z.strictObject({ mode: saveMode }),
+    result: z.object({ bytes: bigintString }),
   },
   /**
    * A save in two phases. Begun behind a closed gate at a reached cut; comes back when the gate may

@@ -99,6 +99,7 @@ export class ExecutorService {
             this.#progress('save'),
           ),
         ),
+      'save.prepare': async ({ mode }) => ({ bytes: await executor.savePrepare(mode) }),
       'save.begin': (params) =>
         executor.saveBegin({
           directory: params.directory,

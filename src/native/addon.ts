@@ -54,6 +54,7 @@ export interface RawExecutor {
   disconnectAgent(deadlineMs: number): Promise<void>;
   explain(): readonly ObjectSummary[];
   save(directory: string, options: WriteOptions, onProgress: ProgressCallback): Promise<SaveResult>;
+  savePrepare(mode: SaveMode): Promise<bigint>;
   saveBegin(
     directory: string,
     options: WriteOptions,

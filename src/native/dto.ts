@@ -200,6 +200,8 @@ export interface SaveResult extends HoldFigures {
   readonly zeroChunks: number;
   /** Chunks found in the parent. */
   readonly parentChunks: number;
+  /** From the device to the host: what the parent has already stays where it is. */
+  readonly movedBytes: bigint;
   /** Chunks whose bytes were stored elsewhere already. */
   readonly sharedChunks: number;
   readonly deviceBytes: bigint;

@@ -22,6 +22,7 @@ import type {
   ReadOptions,
   SaveBeginOptions,
   SaveBegun,
+  SaveMode,
   SaveOptions,
   SaveResult,
   SuspendResult,
@@ -215,6 +216,16 @@ export class Executor {
     return guardAsync('save the device state', () =>
       this.#raw.save(options.directory, options, progressCallback(onProgress)),
     );
+  }
+
+  /**
+   * Sets device memory aside for a save that is to begin soon; the program runs on. It is given
+   * back when the gate opens without a save, by saveAbort(), and to a program that needs it.
+   *
+   * @returns its bytes; 0 where the mode needs none or the device has none
+   */
+  savePrepare(mode: SaveMode): Promise<bigint> {
+    return guardAsync('set memory aside for a save', () => this.#raw.savePrepare(mode));
   }
 
   /**

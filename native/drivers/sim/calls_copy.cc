@@ -156,6 +156,26 @@ CUresult copy_peer_later(CUdeviceptr target, CUcontext /*to*/, CUdeviceptr sourc
   return linear_to_device(Mode::async, target, source, bytes, stream, true, true);
 }
 
+// All or nothing is checked by the driver only as far as arguments go: a bad pair leaves the copies
+// before it submitted, as the real call may.
+CUresult copy_batch_later(CUdeviceptr* targets, CUdeviceptr* sources, std::size_t* sizes,
+                          std::size_t count, CUmemcpyAttributes* attributes,
+                          std::size_t* first_of, std::size_t kinds, CUstream stream) {
+  // The default streams are refused by the real call.
+  const bool named = reinterpret_cast<std::uintptr_t>(stream) > 2;
+  if (targets == nullptr || sources == nullptr || sizes == nullptr || count == 0 ||
+      attributes == nullptr || first_of == nullptr || kinds == 0 || kinds > count || !named) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    const CUresult result = linear(Mode::async, targets[i], sources[i], sizes[i], stream);
+    if (result != CUDA_SUCCESS) {
+      return result;
+    }
+  }
+  return CUDA_SUCCESS;
+}
+
 CUDA_MEMCPY3D with_depth(const CUDA_MEMCPY2D& flat) {
   CUDA_MEMCPY3D copy{};
   copy.srcXInBytes = flat.srcXInBytes;
@@ -301,6 +321,7 @@ void fill_copy_calls(DriverTable& table) {
   table.cuMemcpyDtoHAsync = copy_d2h_later;
   table.cuMemcpyDtoDAsync = copy_d2d_later;
   table.cuMemcpyPeerAsync = copy_peer_later;
+  table.cuMemcpyBatchAsync = copy_batch_later;
   table.cuMemcpy2D = copy_2d;
   table.cuMemcpy2DUnaligned = copy_2d;
   table.cuMemcpy2DAsync = copy_2d_later;

@@ -104,6 +104,89 @@ TEST(ChangeHash, SeesEveryWordAndItsPlace) {
             change_hash_of(words.data(), 100, change_key_of(8)));
 }
 
+// What the parent has stays on the device: in every mode, whoever wrote what in between.
+TEST(Save, MovesOnlyWhatHasChangedSinceTheParent) {
+  for (const SaveMode mode : {SaveMode::stop, SaveMode::snapshot, SaveMode::cow}) {
+    const Folder folder;
+    const Folder first;
+    const std::string problem = in_child(0, [&] {
+      auto client = with_chunks(8);
+      client->cut(false);
+      client->executor().save_begin(options_of(mode, first.path()));
+      const SaveReport whole = client->executor().save_finish({});
+      require(whole.image.moved_bytes > 8 * kChunkBytes, "the first image moves everything");
+      client->open_gate();
+      client->set(0, 3 * kChunkBytes + 100, 4, 0x99, 1);
+      client->set(0, 6 * kChunkBytes, kChunkBytes, 0, 2);
+      client->synchronise();
+      client->cut(false);
+      keep_cut(*client, folder);
+      SaveOptions options = options_of(mode, image_in(folder));
+      options.image.parent = first.path();
+      client->executor().save_begin(options);
+      const SaveReport second = client->executor().save_finish({});
+      require(second.image.parent_chunks >= 6, "six chunks are the parent's");
+      require(second.image.moved_bytes < 3 * kChunkBytes, "two chunks have changed");
+    });
+    EXPECT_EQ(problem, "") << executor::name_of(mode);
+    EXPECT_EQ(in_child(0, [&] {
+      const auto restored = bring_back(folder);
+      std::vector<std::uint8_t> wanted(8 * kChunkBytes, 0x17);
+      std::fill_n(wanted.begin() + 3 * kChunkBytes + 100, 4, 0x99);
+      std::fill_n(wanted.begin() + 6 * kChunkBytes, kChunkBytes, 0);
+      std::vector<std::uint8_t> found(wanted.size());
+      executor::Session& session = restored->executor().session();
+      session.driver().cuCtxSetCurrent(session.context());
+      session.driver().cuMemcpyDtoH(found.data(), restored->at(0), found.size());
+      require(found == wanted, "the restored memory is not that of the second cut");
+    }), "") << executor::name_of(mode);
+  }
+}
+
+TEST(Save, SetsMemoryAsideBeforeTheCut) {
+  expect_child([] {
+    ::setenv("PHOS_SIM_MEMORY", "64M", 1);
+    auto client = with_chunks(8);
+    executor::Executor& engine = client->executor();
+    require(engine.save_prepare(SaveMode::stop) == 0, "mode stop needs none");
+    require(engine.save_prepare(SaveMode::automatic) >= 8 * kChunkBytes, "16 MiB fit");
+    // The program gets what it needs; the save does without.
+    client->allocate(1, 36U << 20);
+    require(engine.session().spare() == nullptr, "the program needed it");
+    client->free(1);
+    client->synchronise();
+    require(engine.save_prepare(SaveMode::snapshot) != 0, "the program gave memory back");
+    client->cut(false);
+    const Folder folder;
+    require(engine.save_begin(options_of(SaveMode::snapshot, folder.path())).mode ==
+                SaveMode::snapshot, "a snapshot");
+    require(engine.session().spare() == nullptr, "the save has it");
+    engine.save_finish({});
+    require(engine.save_prepare(SaveMode::snapshot) != 0, "the save gave memory back");
+    engine.open_gate();
+    require(engine.session().spare() == nullptr, "no save came");
+  });
+}
+
+TEST(Save, ManySmallCopiesGoInOneCall) {
+  expect_child([] {
+    auto client = with_chunks(1);
+    std::string text = ".version 7.0\n.target sm_70\n.address_size 64\n";
+    for (int i = 0; i < 400; ++i) {
+      text += ".visible .global .align 4 .u32 v" + std::to_string(i) + " = " +
+              std::to_string(i * 7) + ";\n";
+    }
+    client->load_module(1, text.c_str());
+    client->synchronise();
+    client->cut(false);
+    const Folder folder;
+    const executor::SaveBegun begun =
+        client->executor().save_begin(options_of(SaveMode::snapshot, folder.path()));
+    require(begun.hold.driver_calls < 200, "under 200 calls while the program is held");
+    require(client->executor().save_finish({}).image.chunks > 400, "every variable is there");
+  });
+}
+
 TEST(Save, AutoTakesWhatFits) {
   expect_child([] {
     ::setenv("PHOS_SIM_MEMORY", "64M", 1);

@@ -12,6 +12,7 @@
 #include "drivers/sim/memory.h"
 #include "drivers/sim/module.h"
 #include "drivers/sim/pool.h"
+#include "drivers/sim/ptx/threads.h"
 #include "drivers/sim/sim.h"
 
 namespace phos::sim {
@@ -153,6 +154,7 @@ bool start_runtime() {
   }
   pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
   // Leaked on purpose: the device's thread and the program's exit handlers use it to the end.
+  ptx::set_threads(settings->threads);
   g_runtime.store(new Runtime(*settings), std::memory_order_release);
   return true;
 }

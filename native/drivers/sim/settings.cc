@@ -10,6 +10,7 @@ namespace phos::sim {
 namespace {
 
 constexpr std::uint32_t kMaxDevices = 16;
+constexpr std::uint32_t kMaxThreads = 64;
 constexpr std::uint64_t kMinMemory = 16ULL << 20;
 constexpr std::uint64_t kMaxMemory = 1ULL << 40;
 
@@ -60,12 +61,15 @@ std::optional<Settings> read_settings() {
   Settings settings;
   std::optional<std::uint64_t> devices;
   std::optional<std::uint64_t> memory;
+  std::optional<std::uint64_t> threads;
   if (!read("PHOS_SIM_DEVICES", false, 0, kMaxDevices, devices) ||
       !read("PHOS_SIM_MEMORY", true, kMinMemory, kMaxMemory, memory) ||
+      !read("PHOS_SIM_THREADS", false, 1, kMaxThreads, threads) ||
       !read("PHOS_SIM_SEED", false, 0, ~0ULL, settings.seed)) {
     return std::nullopt;
   }
   settings.devices = static_cast<std::uint32_t>(devices.value_or(settings.devices));
+  settings.threads = static_cast<std::uint32_t>(threads.value_or(settings.threads));
   settings.memory_bytes = memory.value_or(settings.memory_bytes);
   return settings;
 }

@@ -9,6 +9,7 @@ namespace phos::sim {
 struct Settings {
   std::uint32_t devices = 1;
   std::uint64_t memory_bytes = 4ULL << 30;  // of each device
+  std::uint32_t threads = 1;                // that run the blocks of a grid
   std::optional<std::uint64_t> seed;        // set: the seeded scheduler
 };
 

@@ -84,23 +84,40 @@ void lop3(Lowering& l) {
   if (l.mods.take_type() != Type::b32) {
     l.refuse(".b32 is expected");
   }
-  if (combine >= 0) {
-    l.refuse("lop3 with a predicate result is not supported");
-  }
-  l.expect_operands(5, 5);
+  l.expect_operands(combine >= 0 ? 6 : 5, combine >= 0 ? 6 : 5);
   if (!l.is_immediate(l.operand(4))) {
     l.refuse("the table must be an immediate");
   }
   const std::uint32_t a = l.source(1, Type::b32);
   const std::uint32_t b = l.source(2, Type::b32);
   const std::uint32_t c = l.source(3, Type::b32);
-  const std::uint32_t d = l.target(0, Type::b32);
+  const text::Operand& result = l.operand(0);
+  if (combine >= 0 && result.kind != text::OperandKind::pair) {
+    l.refuse("a register and a predicate are expected as result");
+  }
+  std::uint32_t d = l.target(combine >= 0 ? result.elements[0] : result, Type::b32);
+  d = d == kNoSlot ? l.temporary(4) : d;
+  bool negated = false;
+  const std::uint32_t q = combine >= 0 ? l.predicate_source(l.operand(5), negated) : kNoSlot;
   Instr& i = l.emit({.op = Op::lop3, .type = Type::b32});
   i.d = d;
   i.a = a;
   i.b = b;
   i.c = c;
   i.imm = l.operand(4).value & 0xff;
+  if (combine >= 0) {  // p = (d != 0) or/and q
+    const std::uint32_t zero = l.constant(Type::u32, 0);
+    const std::uint32_t p = l.predicate_target(result.elements[1]);
+    Instr& test = l.emit({.op = Op::setp, .from = Type::u32,
+                          .select = static_cast<std::uint8_t>(Compare::ne)});
+    test.d = p;
+    test.a = d;
+    test.b = zero;
+    test.c = q;
+    test.imm = combine == 0 ? 2 : 1;
+    test.target = static_cast<std::uint32_t>(Compare::ne);
+    test.flags = static_cast<std::uint8_t>(test.flags | (negated ? kNegateC : 0));
+  }
 }
 
 void prmt(Lowering& l) {

@@ -84,6 +84,7 @@ void multiply(Lowering& l, bool wmma) {
     l.refuse("a by rows and b by columns are expected");
   }
   s.saturate = l.mods.take("satfinite") ? 1 : 0;
+  const bool nearest = l.mods.take("rn");  // of doubles, which round so anyway
   s.bit_and = l.mods.take("and") ? 1 : 0;
   const bool bits = s.bit_and != 0 || l.mods.take("xor");
   l.mods.take("popc");
@@ -97,7 +98,8 @@ void multiply(Lowering& l, bool wmma) {
   } else if (count != 4) {
     l.refuse("the types of d, a, b and c are expected");
   }
-  if ((types[1] == Type::b1) != bits || (s.m == 8 && s.k == 4 && types[1] == Type::f16)) {
+  if ((types[1] == Type::b1) != bits || (nearest && types[1] != Type::f64) ||
+      (s.m == 8 && s.k == 4 && types[1] == Type::f16)) {
     l.refuse("the device has no such instruction");
   }
   s.d_type = static_cast<std::uint32_t>(types[0]);

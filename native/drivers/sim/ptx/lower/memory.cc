@@ -35,7 +35,7 @@ Space take_space(Lowering& l) {
 
 Shape take_shape(Lowering& l) {
   Shape shape;
-  if (l.mods.take_one_of({"volatile", "relaxed", "acquire", "release", "mmio"}) >= 0) {
+  if (l.mods.take_one_of({"mmio", "volatile", "relaxed", "acquire", "release"}) >= 0) {
     l.mark_observing();
     l.mods.take_one_of({"relaxed"});  // ld.mmio.relaxed
   }

@@ -33,7 +33,8 @@ void create_policy(Lowering& l) {
   for (const std::string_view word :
        {"fractional", "range", "cvt", "L2", "global", "L2::evict_last", "L2::evict_normal",
         "L2::evict_first", "L2::evict_unchanged"}) {
-    l.mods.take(word);
+    while (l.mods.take(word)) {  // the primary and the secondary priority
+    }
   }
   l.mods.take_type();
   l.expect_operands(1, 4);

@@ -26,7 +26,8 @@ std::uint64_t mixed(std::uint64_t x) {  // the finaliser of splitmix64
 
 Runner::Runner(const Program& program, std::uint32_t kernel)
     : program_(program), kernel_(program.functions[program.kernel_functions[kernel]]),
-      kernel_index_(program.kernel_functions[kernel]), caches_(program.cache_count) {}
+      kernel_index_(program.kernel_functions[kernel]), caches_(program.cache_count),
+      spreads_(may_spread(program, kernel_index_)) {}
 
 Runner::~Runner() = default;
 
@@ -39,7 +40,7 @@ void Runner::flush_caches() {
 }
 
 void Runner::begin(AddressSpace& memory, Services& services, const LaunchConfig& config,
-                   std::uint64_t workspace) {
+                   std::uint64_t workspace, BlockFeed* feed) {
   if (memory_ != &memory) {
     generation_ = 0;
   }
@@ -67,7 +68,8 @@ void Runner::begin(AddressSpace& memory, Services& services, const LaunchConfig&
       set_parameters(*warp.root);
     }
   }
-  next_ = 0;
+  own_feed_.next.store(0, std::memory_order_relaxed);
+  feed_ = feed != nullptr ? feed : &own_feed_;
   total_ = config.grid.count();
   turn_ = polled_ = 0;
   window_.clear();
@@ -164,7 +166,13 @@ std::uint64_t Runner::ordered(std::uint64_t position) {
   return start + window_[position - start];
 }
 
-void Runner::admit() {
+bool Runner::admit() {
+  const std::uint64_t position = feed_->next.load(std::memory_order_relaxed) < total_
+                                     ? feed_->next.fetch_add(1, std::memory_order_relaxed)
+                                     : total_;
+  if (position >= total_) {
+    return false;
+  }
   std::unique_ptr<Block> block;
   if (!spare_.empty()) {
     block = std::move(spare_.back());
@@ -172,8 +180,9 @@ void Runner::admit() {
   } else {
     block = make_block();
   }
-  start_block(*block, ordered(next_++));
+  start_block(*block, ordered(position));
   resident_.push_back(std::move(block));
+  return true;
 }
 
 void Runner::recycle(std::unique_ptr<Block> block) {
@@ -239,16 +248,14 @@ Step Runner::step(std::uint64_t quantum) {
   try {
     while (budget_ > 0) {
       if (config_.cooperative) {
-        while (next_ < total_) {
-          admit();
+        while (admit()) {
         }
       }
       if (resident_.empty()) {
-        if (next_ == total_) {
+        if (!admit()) {
           count();
           return Step::done;
         }
-        admit();
         turn_ = 0;
       }
       turn_ = turn_ < resident_.size() ? turn_ : 0;
@@ -262,7 +269,7 @@ Step Runner::step(std::uint64_t quantum) {
         ++turn_;
         if (++polled_ >= resident_.size()) {
           polled_ = 0;
-          if (next_ < total_ && resident_.size() < kMaxResident) {
+          if (resident_.size() < kMaxResident) {
             admit();
           }
         }
@@ -273,7 +280,7 @@ Step Runner::step(std::uint64_t quantum) {
     throw;
   }
   count();
-  if (resident_.empty() && next_ == total_) {
+  if (resident_.empty() && feed_->next.load(std::memory_order_relaxed) >= total_) {
     return Step::done;
   }
   return Step::running;

@@ -12,6 +12,7 @@
 
 #include "../../memory/address_space.h"
 #include "../execution.h"
+#include "crew.h"
 #include "warp.h"
 
 namespace phos::sim::ptx {
@@ -45,7 +46,9 @@ class Runner {
   Runner& operator=(const Runner&) = delete;
 
   void begin(AddressSpace& memory, Services& services, const LaunchConfig& config,
-             std::uint64_t workspace);
+             std::uint64_t workspace, BlockFeed* feed = nullptr);
+  // True if other runners may take blocks of the same grid: see may_spread().
+  bool spreads() const noexcept { return spreads_; }
   // Throws Stop; current_warp() then tells who was running.
   Step step(std::uint64_t quantum);
   // Forgets what is resident, so that the runner can be used again.
@@ -77,7 +80,7 @@ class Runner {
   enum class Next : std::uint8_t { go_on, give_way, pause, poll };
 
   // grid.cc
-  void admit();
+  bool admit();  // false: every block has been started
   void recycle(std::unique_ptr<Block> block);
   std::unique_ptr<Block> make_block();
   void start_block(Block& block, std::uint64_t linear);
@@ -139,7 +142,9 @@ class Runner {
   std::uint32_t shared_capacity_ = 0;
   std::uint32_t local_stride_ = 0;
   Dim3 shape_{0, 0, 0};  // of the blocks that are kept
-  std::uint64_t next_ = 0;
+  BlockFeed own_feed_;
+  BlockFeed* feed_ = &own_feed_;
+  bool spreads_ = false;
   std::uint64_t total_ = 0;
   std::size_t turn_ = 0;
   std::size_t polled_ = 0;  // blocks in a row that only polled

@@ -126,6 +126,26 @@ CUresult cuMemcpyDtoHAsync(void* dstHost, CUdeviceptr srcDevice, size_t ByteCoun
   return copy_to_host(dstHost, srcDevice, ByteCount, hStream, false);
 }
 
+// One after the other in the stream, which is one of the orders that CUDA allows. Attributes of
+// each entry but the order in which its source may be read are hints.
+CUresult cuMemcpyBatchAsync(CUdeviceptr* dsts, CUdeviceptr* srcs, size_t* sizes, size_t count,
+                            CUmemcpyAttributes* attrs, size_t* attrsIdxs, size_t numAttrs,
+                            CUstream hStream) {
+  if (dsts == nullptr || srcs == nullptr || sizes == nullptr || attrs == nullptr ||
+      attrsIdxs == nullptr || count == 0 || numAttrs == 0 || numAttrs > count ||
+      attrsIdxs[0] != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  std::size_t which = 0;
+  for (std::size_t i = 0; i < count; ++i) {
+    while (which + 1 < numAttrs && attrsIdxs[which + 1] <= i) ++which;
+    const bool wait = attrs[which].srcAccessOrder == CU_MEMCPY_SRC_ACCESS_ORDER_DURING_API_CALL;
+    const CUresult status = copy_unified(dsts[i], srcs[i], sizes[i], hStream, wait);
+    if (status != CUDA_SUCCESS) return status;
+  }
+  return CUDA_SUCCESS;
+}
+
 CUresult cuMemcpyDtoDAsync(CUdeviceptr dstDevice, CUdeviceptr srcDevice, size_t ByteCount,
                            CUstream hStream) {
   return copy_on_device(dstDevice, srcDevice, ByteCount, hStream);

@@ -158,7 +158,12 @@ Place place_of(std::uint64_t address, std::uint64_t bytes) noexcept {
   MemoryRange range;
   if (find_range(address, &range)) {
     if (range.kind == MemoryKind::registered) return Place::pageable;
-    if (bytes > range.end() - address) return Place::invalid;
+    // Mappings that touch each other are used as one.
+    const std::uint64_t end = address + bytes;
+    while (end > range.end() && range.kind == MemoryKind::mapped) {
+      if (!find_range(range.end(), &range)) return Place::invalid;
+    }
+    if (end > range.end()) return Place::invalid;
     return range.is_host() ? Place::arena : Place::device;
   }
   return in_device_window(address) || in_arena_window(address) ? Place::invalid : Place::pageable;

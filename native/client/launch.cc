@@ -8,6 +8,7 @@
 #include "client/call.h"
 #include "client/capture.h"
 #include "client/functions.h"
+#include "client/graph_nodes.h"
 #include "gen/client_impl.h"
 
 namespace phos::client {
@@ -225,6 +226,32 @@ CUresult launch_kernel(const Launch& launch) noexcept {
 }
 
 }  // namespace
+
+CUresult pack_kernel_node(const CUDA_KERNEL_NODE_PARAMS& params, std::uint64_t function,
+                          std::vector<std::uint8_t>& block) noexcept {
+  const FunctionInfo* info = function_info(function);
+  if (info == nullptr) return CUDA_ERROR_INVALID_HANDLE;
+  const Launch launch{function,
+                      nullptr,
+                      {params.gridDimX, params.gridDimY, params.gridDimZ},
+                      {params.blockDimX, params.blockDimY, params.blockDimZ},
+                      params.sharedMemBytes,
+                      params.kernelParams,
+                      params.extra,
+                      nullptr,
+                      0};
+  CUresult status = check_shape(launch, *info, current_device());
+  if (status == CUDA_SUCCESS) status = check_cluster(launch, *info);
+  if (status != CUDA_SUCCESS) return status;
+  if (info->parameter_bytes > kMaxParameterBytes) return CUDA_ERROR_INVALID_VALUE;
+  std::vector<std::uint8_t> room(info->parameter_bytes);
+  Blob packed{nullptr, 0};
+  status = pack_parameters(launch, *info, room.data(), &packed);
+  if (status != CUDA_SUCCESS) return status;
+  const auto* from = static_cast<const std::uint8_t*>(packed.data);
+  block.assign(from, from + packed.size);
+  return CUDA_SUCCESS;
+}
 
 namespace impl {
 

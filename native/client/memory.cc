@@ -91,6 +91,7 @@ CUresult cuMemFree(CUdeviceptr dptr) {
            it.kind == MemoryKind::pool;
   };
   if (!take_range(dptr, can_free, &range)) return CUDA_ERROR_INVALID_VALUE;
+  note_pool_free(range);
   if (range.kind == MemoryKind::managed) return free_host(dptr);
   codec::Req_cuMemFree request{};
   request.dptr = dptr;

@@ -54,4 +54,7 @@ void forget_ranges_of_owner(std::uint64_t owner) noexcept;
 // Changes CU_POINTER_ATTRIBUTE_SYNC_MEMOPS of the range that holds the address.
 bool set_sync_memops(std::uint64_t address, bool value) noexcept;
 
+// Counts a range of a pool that was freed (memory_pools.cc).
+void note_pool_free(const MemoryRange& range) noexcept;
+
 }  // namespace phos::client

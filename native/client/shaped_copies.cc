@@ -8,6 +8,7 @@
 #include "client/call.h"
 #include "client/capture.h"
 #include "client/copy_engine.h"
+#include "client/graph_nodes.h"
 #include "client/log.h"
 #include "client/staging.h"
 #include "gen/client_impl.h"
@@ -257,6 +258,27 @@ CUstream stream_of(StreamMode mode) noexcept {
 }
 
 }  // namespace
+
+CUresult prepare_node_copy(CUDA_MEMCPY3D_v2& shape) noexcept {
+  if (shape.WidthInBytes == 0 || shape.Height == 0 || shape.Depth == 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  if (const CUresult status = check_arrays(shape); status != CUDA_SUCCESS) return status;
+  Side from = source(shape);
+  Side to = target(shape);
+  Place from_place = Place::invalid;
+  Place to_place = Place::invalid;
+  CUresult status = check_side(from, shape, &from_place);
+  if (status == CUDA_SUCCESS) status = check_side(to, shape, &to_place);
+  if (status != CUDA_SUCCESS) return status;
+  if (from_place == Place::pageable || to_place == Place::pageable) {
+    log("a graph cannot copy pageable memory; use cuMemHostAlloc for it");
+    return CUDA_ERROR_NOT_SUPPORTED;
+  }
+  put_source(shape, from);
+  put_target(shape, to);
+  return CUDA_SUCCESS;
+}
 
 namespace impl {
 

@@ -9,6 +9,7 @@ namespace phos::client {
 
 namespace {
 
+constexpr unsigned kMaxBatch = 256;  // the driver's own limit
 constexpr unsigned kWaitFlags = CU_STREAM_WAIT_VALUE_NOR | CU_STREAM_WAIT_VALUE_FLUSH;
 
 template <class Req, class Value>
@@ -54,6 +55,41 @@ CUresult cuStreamWriteValue64(CUstream stream, CUdeviceptr addr, cuuint64_t valu
                               unsigned int flags) {
   return send_value<codec::Req_cuStreamWriteValue64>(stream, addr, value, flags,
                                                      CU_STREAM_WRITE_VALUE_NO_MEMORY_BARRIER);
+}
+
+CUresult cuStreamBatchMemOp(CUstream stream, unsigned int count,
+                            CUstreamBatchMemOpParams* paramArray, unsigned int flags) {
+  if (paramArray == nullptr || count == 0 || count > kMaxBatch || flags != 0) {
+    return CUDA_ERROR_INVALID_VALUE;
+  }
+  for (unsigned i = 0; i < count; ++i) {
+    const CUstreamBatchMemOpParams& one = paramArray[i];
+    CUresult status = CUDA_SUCCESS;
+    switch (one.operation) {
+      case CU_STREAM_MEM_OP_WAIT_VALUE_32:
+        status = impl::cuStreamWaitValue32(stream, one.waitValue.address, one.waitValue.value,
+                                           one.waitValue.flags);
+        break;
+      case CU_STREAM_MEM_OP_WAIT_VALUE_64:
+        status = impl::cuStreamWaitValue64(stream, one.waitValue.address, one.waitValue.value64,
+                                           one.waitValue.flags);
+        break;
+      case CU_STREAM_MEM_OP_WRITE_VALUE_32:
+        status = impl::cuStreamWriteValue32(stream, one.writeValue.address, one.writeValue.value,
+                                            one.writeValue.flags);
+        break;
+      case CU_STREAM_MEM_OP_WRITE_VALUE_64:
+        status = impl::cuStreamWriteValue64(stream, one.writeValue.address,
+                                            one.writeValue.value64, one.writeValue.flags);
+        break;
+      case CU_STREAM_MEM_OP_BARRIER:  // the stream's own order is one
+        break;
+      default:
+        return report_unsupported(CallId::cuStreamBatchMemOp);
+    }
+    if (status != CUDA_SUCCESS) return status;
+  }
+  return CUDA_SUCCESS;
 }
 
 }  // namespace impl

@@ -18,6 +18,12 @@ CUresult Callbacks::enqueue(CUstream stream, std::uint64_t id, bool with_status)
                      : driver_.cuLaunchHostFunc(stream, &on_host_function, ticket);
 }
 
+CUDA_HOST_NODE_PARAMS Callbacks::as_node(std::uint64_t id) {
+  const std::lock_guard lock(mutex_);
+  tickets_.push_back({this, id});
+  return {&on_host_function, &tickets_.back()};
+}
+
 void Callbacks::on_host_function(void* user) {
   const auto* ticket = static_cast<const Ticket*>(user);
   ticket->owner->run(ticket->id, CUDA_SUCCESS);

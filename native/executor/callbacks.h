@@ -20,6 +20,8 @@ class Callbacks {
  public:
   Callbacks(const DriverTable& driver, HostArenas& arenas) : driver_(driver), arenas_(arenas) {}
 
+  // The function as a node of a graph.
+  CUDA_HOST_NODE_PARAMS as_node(std::uint64_t id);
   // Queues the function behind everything on the stream. `with_status`: it is a stream callback,
   // which runs after an error too.
   CUresult enqueue(CUstream stream, std::uint64_t id, bool with_status);

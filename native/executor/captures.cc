@@ -152,7 +152,77 @@ std::string why_not_captured_again(Session& session, const Object& graph) {
   return {};
 }
 
+namespace {
+
+// What a command says of a node of a graph; null for other commands.
+template <class Visit>
+void visit_node(const SavedCommand& saved, Visit&& visit) {
+  const OwnedCommand command = owned(saved);
+  const Command view = command.view();
+  if (view.call() == CallId::phos_graph_node_add) {
+    if (const auto* request = view.as<codec::Req_phos_graph_node_add>()) visit(*request);
+  } else if (view.call() == CallId::phos_graph_node_set) {
+    if (const auto* request = view.as<codec::Req_phos_graph_node_set>()) visit(*request);
+  }
+}
+
+template <class Request>
+bool node_uses_arena(const Request& request) noexcept {
+  if (request.kind == CU_GRAPH_NODE_TYPE_HOST) return true;
+  if (request.kind == CU_GRAPH_NODE_TYPE_MEMSET) return is_arena_address(request.set[0]);
+  if (request.kind != CU_GRAPH_NODE_TYPE_MEMCPY) return false;
+  return request.copy.srcMemoryType == CU_MEMORYTYPE_HOST ||
+         request.copy.dstMemoryType == CU_MEMORYTYPE_HOST ||
+         is_arena_address(request.copy.srcDevice) || is_arena_address(request.copy.dstDevice);
+}
+
+template <class Request>
+std::string why_request_is_lost(Session& session, const Request& request) {
+  if (request.kind == CU_GRAPH_NODE_TYPE_KERNEL) {
+    const std::uint64_t wire = request.subject;
+    const auto type = static_cast<HandleType>(is_handle(wire) ? handle_type(wire) : 0);
+    if (!is_function(type) || session.find(type, wire) == nullptr) {
+      return "it launches a kernel whose module the program has unloaded";
+    }
+  }
+  if (request.kind == CU_GRAPH_NODE_TYPE_EVENT_RECORD ||
+      request.kind == CU_GRAPH_NODE_TYPE_WAIT_EVENT) {
+    if (session.find(HandleType::event, request.subject) == nullptr) {
+      return "it names an event that the program has destroyed";
+    }
+  }
+  if (request.kind == CU_GRAPH_NODE_TYPE_MEMCPY) {
+    const auto is_there = [&](CUmemorytype type, CUarray array) {
+      // SAFETY: the client put a phos handle where the driver's array goes.
+      const auto wire = reinterpret_cast<std::uint64_t>(array);
+      return type != CU_MEMORYTYPE_ARRAY || session.find(HandleType::array, wire) != nullptr;
+    };
+    if (!is_there(request.copy.srcMemoryType, request.copy.srcArray) ||
+        !is_there(request.copy.dstMemoryType, request.copy.dstArray)) {
+      return "it copies to or from an array that the program has destroyed";
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string why_node_is_lost(Session& session, const Object& object) {
+  std::string reason;
+  const auto ask = [&](const auto& request) {
+    if (reason.empty()) reason = why_request_is_lost(session, request);
+  };
+  visit_node(object.create, ask);
+  for (const SavedCommand& change : object.mutations) visit_node(change, ask);
+  return reason;
+}
+
 bool needs_arenas(const SavedObject& graph) {
+  bool node_needs = false;
+  const auto look = [&](const auto& request) { node_needs |= node_uses_arena(request); };
+  visit_node(graph.create, look);
+  for (const SavedCommand& change : graph.mutations) visit_node(change, look);
+  if (node_needs) return true;
   for (const SavedCommand& saved : graph.recipe) {
     const OwnedCommand command = owned(saved);
     if (uses_arena(command.view())) return true;

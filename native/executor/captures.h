@@ -13,6 +13,9 @@ namespace phos::executor {
 // Why a graph cannot be captured again; empty when it can.
 std::string why_not_captured_again(Session& session, const Object& graph);
 
+// Why a node, or a change of an executable graph, could not be repeated; empty when it can.
+std::string why_node_is_lost(Session& session, const Object& object);
+
 // True when host memory of the client takes part: it is there only when the client is back.
 bool needs_arenas(const SavedObject& graph);
 

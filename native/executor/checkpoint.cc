@@ -11,6 +11,7 @@
 #include "executor/captures.h"
 #include "executor/device_port.h"
 #include "executor/failure.h"
+#include "executor/textures.h"
 #include "executor/fault.h"
 #include "gen/codec.h"
 
@@ -30,7 +31,13 @@ bool is_saveable_type(HandleType type) noexcept {
     case HandleType::memory_pool:  // its memory lies in the window
     case HandleType::array:
     case HandleType::graph:
+    case HandleType::graph_node:
     case HandleType::graph_exec:
+    case HandleType::texture:
+    case HandleType::surface:
+    case HandleType::allocation:  // its memory lies in the window
+    case HandleType::reservation:
+    case HandleType::mapping:
       return true;
     default:
       return false;
@@ -94,6 +101,12 @@ std::string unsaveable_reason(Session& session, const Object& object, bool accep
     return std::string("phos cannot save a ") + handle_type_name(object.type) + " yet";
   }
   if (object.type == HandleType::array) return why_array_is_lost(session, object);
+  if (object.type == HandleType::texture || object.type == HandleType::surface) {
+    return why_texture_is_lost(session, object);
+  }
+  if (object.type == HandleType::graph_node || object.type == HandleType::graph_exec) {
+    return why_node_is_lost(session, object);
+  }
   if (object.type == HandleType::graph) return why_not_captured_again(session, object);
   if (!is_code(object.type)) return {};
   const auto described = describe(session, object, accepts_cubins);
@@ -146,6 +159,9 @@ Snapshot take_snapshot(Session& session, SnapshotFacts facts, bool accepts_cubin
     snapshot.objects.push_back(save_object(*gone, false));
     if (gone->type == HandleType::graph) {
       refuse_unless_saveable(*gone, why_not_captured_again(session, *gone));
+    }
+    if (gone->type == HandleType::graph_node) {
+      refuse_unless_saveable(*gone, why_node_is_lost(session, *gone));
     }
     if (is_code(gone->type)) snapshot.blobs[gone->image] = session.blobs().find(gone->image);
   }

@@ -244,6 +244,7 @@ std::vector<MemoryRange> DeviceMemory::live_ranges() const {
 }
 
 CUresult DeviceMemory::unmap_all() {
+  hide_aliases();
   for (auto& [address, mapping] : mappings_) unmap(address, mapping);
   return CUDA_SUCCESS;
 }
@@ -257,11 +258,15 @@ CUresult DeviceMemory::remap_all() {
       return result;
     }
   }
-  return CUDA_SUCCESS;
+  const CUresult result = show_aliases();
+  if (result != CUDA_SUCCESS) unmap_all();
+  return result;
 }
 
 void DeviceMemory::release_all() {
   unmap_all();
+  aliases_.clear();
+  reservations_.clear();
   mappings_.clear();
   slabs_.clear();
   live_.clear();

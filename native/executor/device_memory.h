@@ -34,6 +34,23 @@ struct MemoryRange {
   std::uint64_t bytes = 0;
 };
 
+// Addresses that a program reserves: `exact` 0, or where they must lie; `address` 0, or where it
+// would like them.
+struct RangeWish {
+  std::uint64_t bytes = 0;
+  std::uint64_t alignment = 0;
+  std::uint64_t address = 0;
+  std::uint64_t exact = 0;
+};
+
+// A further view of an allocation of whole granules, in a range that the program has reserved.
+struct Alias {
+  std::uint64_t bytes = 0;
+  std::uint64_t home = 0;  // address of the allocation
+  std::uint64_t offset = 0;
+  std::uint32_t access = 0;  // CUmemAccess_flags
+};
+
 // Extends an ascending list of merged granules by those of the next allocation.
 void add_granules(std::vector<MemoryRange>& ranges, const Allocation& allocation);
 
@@ -66,6 +83,13 @@ class DeviceMemory {
   std::vector<Allocation> allocations() const;
   // Granules that hold live memory, merged and ascending: what a checkpoint copies.
   std::vector<MemoryRange> live_ranges() const;
+
+  // What programs reserve and map themselves (device_aliases.cc). Unmapping waits for nothing.
+  CUresult reserve_range(const RangeWish& wish, std::uint64_t* address);
+  CUresult free_range(std::uint64_t address);
+  CUresult map_alias(std::uint64_t address, const Alias& alias);
+  CUresult set_alias_access(std::uint64_t address, std::uint32_t flags);
+  CUresult unmap_alias(std::uint64_t address);
 
   std::uint64_t used_bytes() const noexcept { return used_; }
   std::uint64_t mapped_bytes() const noexcept { return mapped_; }
@@ -102,6 +126,9 @@ class DeviceMemory {
   CUresult allocate_small(std::uint64_t bytes, std::uint64_t* address);
   CUresult allocate_large(std::uint64_t bytes, std::uint64_t* address);
   void recycle(std::uint64_t address, std::uint64_t bytes);
+  CUresult grant_alias(std::uint64_t address, const Alias& alias);
+  void hide_aliases();
+  CUresult show_aliases();
 
   const DriverTable& driver_;
   const CUdevice device_;
@@ -113,6 +140,8 @@ class DeviceMemory {
   std::map<std::uint64_t, Slab> slabs_;
   std::map<std::uint64_t, Allocation> live_;
   std::deque<Retired> retired_;
+  std::map<std::uint64_t, Alias> aliases_;
+  std::map<std::uint64_t, std::uint64_t> reservations_;  // bytes, by address
   std::uint64_t used_ = 0;
   std::uint64_t mapped_ = 0;
   MayReuse may_reuse_;

@@ -75,4 +75,7 @@ inline CUresult stream_of(Session& session, std::uint64_t wire, CUstream* real) 
 enum class Place : std::uint8_t { device, arena, nowhere };
 Place place_of(Session& session, std::uint64_t address, std::uint64_t bytes);
 
+// Checks the addresses of a shaped copy, and puts the driver's arrays where the client's stand.
+CUresult prepare_shape(Session& session, const Command& command, CUDA_MEMCPY3D_v2& shape);
+
 }  // namespace phos::executor

@@ -120,6 +120,8 @@ CUresult resolve_array(Session& session, CUarray* array) noexcept {
   return result;
 }
 
+}  // namespace
+
 CUresult prepare_shape(Session& session, const Command& command, CUDA_MEMCPY3D_v2& shape) {
   CUresult result = CUDA_SUCCESS;
   bool good = true;
@@ -153,6 +155,8 @@ CUresult prepare_shape(Session& session, const Command& command, CUDA_MEMCPY3D_v
   }
   return result;
 }
+
+namespace {
 
 template <class Request>
 void copy_shape(Session& session, const Command& command, Reply& reply) {

@@ -170,6 +170,9 @@ std::uint64_t kind_of_change(const SavedCommand& change) noexcept {
     case CallId::cuMemPoolSetAttribute:
       what = selector(change, &codec::Req_cuMemPoolSetAttribute::attr);
       break;
+    case CallId::phos_graph_node_set:
+      what = selector(change, &codec::Req_phos_graph_node_set::node);
+      break;
     case CallId::cuCtxSetLimit:
       what = selector(change, &codec::Req_cuCtxSetLimit::limit);
       break;

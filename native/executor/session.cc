@@ -11,6 +11,7 @@
 #include "executor/parking.h"
 #include "executor/pinned_pool.h"
 #include "executor/spare_memory.h"
+#include "executor/textures.h"
 #include "executor/waits.h"
 #include "phos/placing.h"
 #include "ring/consumer.h"
@@ -89,6 +90,8 @@ void Session::destroy_objects() {
         driver_.cuGraphExecDestroy(static_cast<CUgraphExec>(real));
         break;
       case HandleType::array: driver_.cuArrayDestroy(static_cast<CUarray>(real)); break;
+      case HandleType::texture:
+      case HandleType::surface: destroy_texture(driver_, (*it)->type, real); break;
       default: break;  // goes with its parent, or with the context
     }
   }
@@ -160,13 +163,29 @@ void Session::mutate(HandleType type, std::uint64_t wire, const Command& command
   }
   // What was made from a graph meanwhile is of the graph as it was then: all its changes count.
   for (SavedCommand& earlier : object->mutations) {
-    if (type == HandleType::graph || kind_of_change(earlier) != kind) continue;
+    if (type == HandleType::graph || type == HandleType::graph_node) break;
+    if (kind_of_change(earlier) != kind) continue;
     change.order = earlier.order;
     earlier = std::move(change);
     return;
   }
   change.order = objects_.next_creation();
   object->mutations.push_back(std::move(change));
+}
+
+void Session::update_from(std::uint64_t exec, std::uint64_t graph, const Command& command) {
+  const SessionLock lock(*this);
+  Object* object = objects_.find(HandleType::graph_exec, exec);
+  const Object* from = objects_.find(HandleType::graph, graph);
+  if (object == nullptr || from == nullptr) return;
+  // Both graphs must have the same shape, so the one that it was made from is needed still.
+  if (object->made_from.size() > 1) object->made_from.resize(1);
+  object->made_from.push_back(from->creation);
+  object->mutations.clear();
+  SavedCommand change = saved(command);
+  change.order = objects_.next_creation();
+  object->mutations.push_back(std::move(change));
+  placements_.forget_graphs();
 }
 
 void Session::destroy_children(HandleType type, std::uint64_t wire,

@@ -118,6 +118,8 @@ class Session {
               std::span<const std::uint64_t> parents);
   // Records that `command` has changed the object, so that restore changes it again.
   void mutate(HandleType type, std::uint64_t wire, const Command& command);
+  // An executable graph has taken over what a graph says now: its earlier changes are void.
+  void update_from(std::uint64_t exec, std::uint64_t graph, const Command& command);
   // Forgets the object and everything that cannot outlive it.
   CUresult destroy(HandleType type, std::uint64_t wire);
   // The client broke the protocol: it is cut off, and nobody else is affected.

@@ -16,7 +16,7 @@ struct Entry {
 };
 
 // In the order of the ids.
-constexpr std::array<Entry, 468> kCalls{{
+constexpr std::array<Entry, 479> kCalls{{
     {0x001, CallClass::local, CallSemantics::local,
      "cuGetErrorString"},
     {0x002, CallClass::local, CallSemantics::local,
@@ -659,7 +659,7 @@ constexpr std::array<Entry, 468> kCalls{{
      "cuGraphNodeGetDependencies"},
     {0x141, CallClass::sync, CallSemantics::query,
      "cuGraphNodeGetDependentNodes"},
-    {0x142, CallClass::sync, CallSemantics::query,
+    {0x142, CallClass::sync, CallSemantics::mutate,
      "cuGraphAddDependencies"},
     {0x143, CallClass::sync, CallSemantics::query,
      "cuGraphRemoveDependencies"},
@@ -951,6 +951,28 @@ constexpr std::array<Entry, 468> kCalls{{
      "phos_begin_capture"},
     {0x441, CallClass::sync, CallSemantics::mutate,
      "phos_end_capture"},
+    {0x442, CallClass::sync, CallSemantics::create,
+     "phos_graph_node_add"},
+    {0x443, CallClass::sync, CallSemantics::mutate,
+     "phos_graph_node_set"},
+    {0x444, CallClass::sync, CallSemantics::create,
+     "phos_texture_create"},
+    {0x445, CallClass::may_block, CallSemantics::destroy,
+     "phos_texture_destroy"},
+    {0x446, CallClass::sync, CallSemantics::create,
+     "phos_vmm_reserve"},
+    {0x447, CallClass::sync, CallSemantics::destroy,
+     "phos_vmm_unreserve"},
+    {0x448, CallClass::sync, CallSemantics::create,
+     "phos_vmm_create"},
+    {0x449, CallClass::sync, CallSemantics::destroy,
+     "phos_vmm_release"},
+    {0x44a, CallClass::sync, CallSemantics::create,
+     "phos_vmm_map"},
+    {0x44b, CallClass::sync, CallSemantics::destroy,
+     "phos_vmm_unmap"},
+    {0x44c, CallClass::sync, CallSemantics::mutate,
+     "phos_vmm_access"},
     {0x450, CallClass::sync, CallSemantics::sync,
      "phos_host_free"},
 }};

@@ -478,10 +478,21 @@ enum class CallId : std::uint16_t {
   phos_memset = 0x436,
   phos_begin_capture = 0x440,
   phos_end_capture = 0x441,
+  phos_graph_node_add = 0x442,
+  phos_graph_node_set = 0x443,
+  phos_texture_create = 0x444,
+  phos_texture_destroy = 0x445,
+  phos_vmm_reserve = 0x446,
+  phos_vmm_unreserve = 0x447,
+  phos_vmm_create = 0x448,
+  phos_vmm_release = 0x449,
+  phos_vmm_map = 0x44a,
+  phos_vmm_unmap = 0x44b,
+  phos_vmm_access = 0x44c,
   phos_host_free = 0x450,
 };
 inline constexpr std::size_t kDriverCallCount = 447;
-inline constexpr std::size_t kInternalCallCount = 21;
+inline constexpr std::size_t kInternalCallCount = 32;
 inline constexpr std::uint16_t kMaxCallId = 0x450;
 inline constexpr std::uint16_t kFirstInternalCallId = 0x400;
 

@@ -12,6 +12,43 @@
 #include "gen/value_checks.h"
 
 namespace phos::client {
+namespace {
+
+// Handles of an array as they travel. Short arrays need no heap.
+class WireArray {
+ public:
+  WireArray() noexcept = default;
+  ~WireArray() { std::free(heap_); }
+  WireArray(const WireArray&) = delete;
+  WireArray& operator=(const WireArray&) = delete;
+
+  template <class T>
+  CUresult fill(HandleType type, T* const* handles, std::size_t count) noexcept {
+    if (count > kInline) {
+      heap_ = static_cast<std::uint64_t*>(std::calloc(count, sizeof(std::uint64_t)));
+      if (heap_ == nullptr) return CUDA_ERROR_OUT_OF_MEMORY;
+    }
+    count_ = count;
+    std::uint64_t* const wires = heap_ != nullptr ? heap_ : inline_;
+    for (std::size_t i = 0; i < count; ++i) {
+      // SAFETY: a phos handle is an integer in disguise.
+      const CUresult status =
+          handle_arg(type, reinterpret_cast<std::uint64_t>(handles[i]), false, &wires[i]);
+      if (status != CUDA_SUCCESS) return status;
+    }
+    return CUDA_SUCCESS;
+  }
+  const void* data() const noexcept { return heap_ != nullptr ? heap_ : inline_; }
+  std::size_t bytes() const noexcept { return count_ * sizeof(std::uint64_t); }
+
+ private:
+  static constexpr std::size_t kInline = 16;
+  std::uint64_t inline_[kInline]{};
+  std::uint64_t* heap_ = nullptr;
+  std::size_t count_ = 0;
+};
+
+}  // namespace
 
 namespace impl {
 
@@ -348,28 +385,6 @@ CUresult cuMemPoolSetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void
   const Blob in_[] = {{value, bytes_value}};
   codec::Rep_cuMemPoolSetAttribute rep_{};
   const CUresult result_ = call_sync(CallId::cuMemPoolSetAttribute, req_, in_, &rep_, {});
-  return result_;
-}
-
-CUresult cuMemPoolGetAttribute(CUmemoryPool pool, CUmemPool_attribute attr, void *value) {
-  if (const CUresult status_ = require_init(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuMemPoolGetAttribute req_{};
-  if (const CUresult status_ =
-          handle_arg(HandleType::memory_pool, reinterpret_cast<std::uint64_t>(pool), false, &req_.pool);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  const std::size_t bytes_value =
-      codec::array_bytes(static_cast<std::uint64_t>(value_size::mem_pool_attribute(attr)),
-                         sizeof(char));
-  if (bytes_value == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
-  if (bytes_value == 0) return CUDA_ERROR_INVALID_VALUE;
-  if (value == nullptr && bytes_value != 0) return CUDA_ERROR_INVALID_VALUE;
-  if (!check::is_CUmemPool_attribute(static_cast<std::int64_t>(attr))) return CUDA_ERROR_INVALID_VALUE;
-  req_.attr = static_cast<std::uint32_t>(attr);
-  OutBlob out_[] = {{value, bytes_value, 0}};
-  codec::Rep_cuMemPoolGetAttribute rep_{};
-  const CUresult result_ = call_sync(CallId::cuMemPoolGetAttribute, req_, {}, &rep_, out_);
   return result_;
 }
 
@@ -744,6 +759,49 @@ CUresult cuGraphClone(CUgraph *phGraphClone, CUgraph originalGraph) {
   return CUDA_SUCCESS;
 }
 
+CUresult cuGraphAddDependencies(
+    CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData,
+    size_t numDependencies) {
+  if (const CUresult status_ = require_init(); status_ != CUDA_SUCCESS) return status_;
+  codec::Req_cuGraphAddDependencies req_{};
+  if (const CUresult status_ =
+          handle_arg(HandleType::graph, reinterpret_cast<std::uint64_t>(hGraph), false, &req_.hGraph);
+      status_ != CUDA_SUCCESS) {
+    return status_;
+  }
+  const std::size_t bytes_from =
+      codec::array_bytes(static_cast<std::uint64_t>(numDependencies),
+                         sizeof(CUgraphNode));
+  if (bytes_from == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
+  if (from == nullptr && bytes_from != 0) return CUDA_ERROR_INVALID_VALUE;
+  const std::size_t bytes_to =
+      codec::array_bytes(static_cast<std::uint64_t>(numDependencies),
+                         sizeof(CUgraphNode));
+  if (bytes_to == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
+  if (to == nullptr && bytes_to != 0) return CUDA_ERROR_INVALID_VALUE;
+  const std::size_t bytes_edgeData =
+      codec::array_bytes(static_cast<std::uint64_t>(numDependencies),
+                         sizeof(CUgraphEdgeData));
+  if (bytes_edgeData == SIZE_MAX) return CUDA_ERROR_INVALID_VALUE;
+  WireArray wires_from;
+  if (const CUresult status_ = wires_from.fill(
+          HandleType::graph_node, from, bytes_from / sizeof(*from));
+      status_ != CUDA_SUCCESS) {
+    return status_;
+  }
+  WireArray wires_to;
+  if (const CUresult status_ = wires_to.fill(
+          HandleType::graph_node, to, bytes_to / sizeof(*to));
+      status_ != CUDA_SUCCESS) {
+    return status_;
+  }
+  req_.numDependencies = static_cast<std::uint64_t>(numDependencies);
+  const Blob in_[] = {{wires_from.data(), wires_from.bytes()}, {wires_to.data(), wires_to.bytes()}, {edgeData, bytes_edgeData}};
+  codec::Rep_cuGraphAddDependencies rep_{};
+  const CUresult result_ = call_sync(CallId::cuGraphAddDependencies, req_, in_, &rep_, {});
+  return result_;
+}
+
 CUresult cuGraphInstantiateWithFlags(
     CUgraphExec *phGraphExec, CUgraph hGraph, unsigned long long flags) {
   if (const CUresult status_ = require_init(); status_ != CUDA_SUCCESS) return status_;
@@ -829,19 +887,6 @@ CUresult cuGraphExecDestroy(CUgraphExec hGraphExec) {
   }
   codec::Rep_cuGraphExecDestroy rep_{};
   const CUresult result_ = call_sync(CallId::cuGraphExecDestroy, req_, {}, &rep_, {});
-  return result_;
-}
-
-CUresult cuGraphDestroy(CUgraph hGraph) {
-  if (const CUresult status_ = require_init(); status_ != CUDA_SUCCESS) return status_;
-  codec::Req_cuGraphDestroy req_{};
-  if (const CUresult status_ =
-          retire_handle(HandleType::graph, reinterpret_cast<std::uint64_t>(hGraph), &req_.hGraph);
-      status_ != CUDA_SUCCESS) {
-    return status_;
-  }
-  codec::Rep_cuGraphDestroy rep_{};
-  const CUresult result_ = call_sync(CallId::cuGraphDestroy, req_, {}, &rep_, {});
   return result_;
 }
 

@@ -764,9 +764,10 @@ CUresult cuMemcpyBatchAsync(
   return report_unsupported(CallId::cuMemcpyBatchAsync);
 }
 CUresult cuMemcpyBatchAsync_v2(
-    CUdeviceptr */*dsts*/, CUdeviceptr */*srcs*/, size_t */*sizes*/, size_t /*count*/,
-    CUmemcpyAttributes */*attrs*/, size_t */*attrsIdxs*/, size_t /*numAttrs*/, CUstream /*hStream*/) {
-  return report_unsupported(CallId::cuMemcpyBatchAsync);
+    CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs,
+    size_t *attrsIdxs, size_t numAttrs, CUstream hStream) {
+  return answered(CallId::cuMemcpyBatchAsync, impl::cuMemcpyBatchAsync(
+      dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, hStream));
 }
 CUresult cuMemcpyBatchAsync_ptsz(
     CUdeviceptr */*dsts*/, CUdeviceptr */*srcs*/, size_t */*sizes*/, size_t /*count*/,
@@ -775,9 +776,10 @@ CUresult cuMemcpyBatchAsync_ptsz(
   return report_unsupported(CallId::cuMemcpyBatchAsync);
 }
 CUresult cuMemcpyBatchAsync_v2_ptsz(
-    CUdeviceptr */*dsts*/, CUdeviceptr */*srcs*/, size_t */*sizes*/, size_t /*count*/,
-    CUmemcpyAttributes */*attrs*/, size_t */*attrsIdxs*/, size_t /*numAttrs*/, CUstream /*hStream*/) {
-  return report_unsupported(CallId::cuMemcpyBatchAsync);
+    CUdeviceptr *dsts, CUdeviceptr *srcs, size_t *sizes, size_t count, CUmemcpyAttributes *attrs,
+    size_t *attrsIdxs, size_t numAttrs, CUstream hStream) {
+  return answered(CallId::cuMemcpyBatchAsync, impl::cuMemcpyBatchAsync(
+      dsts, srcs, sizes, count, attrs, attrsIdxs, numAttrs, per_thread(hStream)));
 }
 CUresult cuMemcpy3DBatchAsync(
     size_t /*numOps*/, CUDA_MEMCPY3D_BATCH_OP */*opList*/, size_t */*failIdx*/,
@@ -1009,25 +1011,25 @@ CUresult cuMemBatchDecompressAsync_ptsz(
   return report_unsupported(CallId::cuMemBatchDecompressAsync);
 }
 CUresult cuMemAddressReserve(
-    CUdeviceptr */*ptr*/, size_t /*size*/, size_t /*alignment*/, CUdeviceptr /*addr*/,
-    unsigned long long /*flags*/) {
-  return report_unsupported(CallId::cuMemAddressReserve);
+    CUdeviceptr *ptr, size_t size, size_t alignment, CUdeviceptr addr, unsigned long long flags) {
+  return answered(CallId::cuMemAddressReserve, impl::cuMemAddressReserve(
+      ptr, size, alignment, addr, flags));
 }
-CUresult cuMemAddressFree(CUdeviceptr /*ptr*/, size_t /*size*/) {
-  return report_unsupported(CallId::cuMemAddressFree);
+CUresult cuMemAddressFree(CUdeviceptr ptr, size_t size) {
+  return answered(CallId::cuMemAddressFree, impl::cuMemAddressFree(ptr, size));
 }
 CUresult cuMemCreate(
-    CUmemGenericAllocationHandle */*handle*/, size_t /*size*/, const CUmemAllocationProp */*prop*/,
-    unsigned long long /*flags*/) {
-  return report_unsupported(CallId::cuMemCreate);
+    CUmemGenericAllocationHandle *handle, size_t size, const CUmemAllocationProp *prop,
+    unsigned long long flags) {
+  return answered(CallId::cuMemCreate, impl::cuMemCreate(handle, size, prop, flags));
 }
-CUresult cuMemRelease(CUmemGenericAllocationHandle /*handle*/) {
-  return report_unsupported(CallId::cuMemRelease);
+CUresult cuMemRelease(CUmemGenericAllocationHandle handle) {
+  return answered(CallId::cuMemRelease, impl::cuMemRelease(handle));
 }
 CUresult cuMemMap(
-    CUdeviceptr /*ptr*/, size_t /*size*/, size_t /*offset*/,
-    CUmemGenericAllocationHandle /*handle*/, unsigned long long /*flags*/) {
-  return report_unsupported(CallId::cuMemMap);
+    CUdeviceptr ptr, size_t size, size_t offset, CUmemGenericAllocationHandle handle,
+    unsigned long long flags) {
+  return answered(CallId::cuMemMap, impl::cuMemMap(ptr, size, offset, handle, flags));
 }
 CUresult cuMemMapArrayAsync(
     CUarrayMapInfo */*mapInfoList*/, unsigned int /*count*/, CUstream /*hStream*/) {
@@ -1037,16 +1039,14 @@ CUresult cuMemMapArrayAsync_ptsz(
     CUarrayMapInfo */*mapInfoList*/, unsigned int /*count*/, CUstream /*hStream*/) {
   return report_unsupported(CallId::cuMemMapArrayAsync);
 }
-CUresult cuMemUnmap(CUdeviceptr /*ptr*/, size_t /*size*/) {
-  return report_unsupported(CallId::cuMemUnmap);
+CUresult cuMemUnmap(CUdeviceptr ptr, size_t size) {
+  return answered(CallId::cuMemUnmap, impl::cuMemUnmap(ptr, size));
 }
-CUresult cuMemSetAccess(
-    CUdeviceptr /*ptr*/, size_t /*size*/, const CUmemAccessDesc */*desc*/, size_t /*count*/) {
-  return report_unsupported(CallId::cuMemSetAccess);
+CUresult cuMemSetAccess(CUdeviceptr ptr, size_t size, const CUmemAccessDesc *desc, size_t count) {
+  return answered(CallId::cuMemSetAccess, impl::cuMemSetAccess(ptr, size, desc, count));
 }
-CUresult cuMemGetAccess(
-    unsigned long long */*flags*/, const CUmemLocation */*location*/, CUdeviceptr /*ptr*/) {
-  return report_unsupported(CallId::cuMemGetAccess);
+CUresult cuMemGetAccess(unsigned long long *flags, const CUmemLocation *location, CUdeviceptr ptr) {
+  return answered(CallId::cuMemGetAccess, impl::cuMemGetAccess(flags, location, ptr));
 }
 CUresult cuMemExportToShareableHandle(
     void */*shareableHandle*/, CUmemGenericAllocationHandle /*handle*/,
@@ -1059,16 +1059,18 @@ CUresult cuMemImportFromShareableHandle(
   return report_unsupported(CallId::cuMemImportFromShareableHandle);
 }
 CUresult cuMemGetAllocationGranularity(
-    size_t */*granularity*/, const CUmemAllocationProp */*prop*/,
-    CUmemAllocationGranularity_flags /*option*/) {
-  return report_unsupported(CallId::cuMemGetAllocationGranularity);
+    size_t *granularity, const CUmemAllocationProp *prop, CUmemAllocationGranularity_flags option) {
+  return answered(CallId::cuMemGetAllocationGranularity, impl::cuMemGetAllocationGranularity(
+      granularity, prop, option));
 }
 CUresult cuMemGetAllocationPropertiesFromHandle(
-    CUmemAllocationProp */*prop*/, CUmemGenericAllocationHandle /*handle*/) {
-  return report_unsupported(CallId::cuMemGetAllocationPropertiesFromHandle);
+    CUmemAllocationProp *prop, CUmemGenericAllocationHandle handle) {
+  return answered(CallId::cuMemGetAllocationPropertiesFromHandle, impl::cuMemGetAllocationPropertiesFromHandle(
+      prop, handle));
 }
-CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle */*handle*/, void */*addr*/) {
-  return report_unsupported(CallId::cuMemRetainAllocationHandle);
+CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle *handle, void *addr) {
+  return answered(CallId::cuMemRetainAllocationHandle, impl::cuMemRetainAllocationHandle(
+      handle, addr));
 }
 CUresult cuMemFreeAsync(CUdeviceptr dptr, CUstream hStream) {
   return answered(CallId::cuMemFreeAsync, impl::cuMemFreeAsync(dptr, hStream));
@@ -1236,9 +1238,9 @@ CUresult cuMemDiscardAndPrefetchBatchAsync_ptsz(
   return report_unsupported(CallId::cuMemDiscardAndPrefetchBatchAsync);
 }
 CUresult cuMemRangeGetAttribute(
-    void */*data*/, size_t /*dataSize*/, CUmem_range_attribute /*attribute*/,
-    CUdeviceptr /*devPtr*/, size_t /*count*/) {
-  return report_unsupported(CallId::cuMemRangeGetAttribute);
+    void *data, size_t dataSize, CUmem_range_attribute attribute, CUdeviceptr devPtr, size_t count) {
+  return answered(CallId::cuMemRangeGetAttribute, impl::cuMemRangeGetAttribute(
+      data, dataSize, attribute, devPtr, count));
 }
 CUresult cuMemRangeGetAttributes(
     void **/*data*/, size_t */*dataSizes*/, CUmem_range_attribute */*attributes*/,
@@ -1421,12 +1423,14 @@ CUresult cuStreamUpdateCaptureDependencies_v2_ptsz(
   return report_unsupported(CallId::cuStreamUpdateCaptureDependencies);
 }
 CUresult cuStreamAttachMemAsync(
-    CUstream /*hStream*/, CUdeviceptr /*dptr*/, size_t /*length*/, unsigned int /*flags*/) {
-  return report_unsupported(CallId::cuStreamAttachMemAsync);
+    CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags) {
+  return answered(CallId::cuStreamAttachMemAsync, impl::cuStreamAttachMemAsync(
+      hStream, dptr, length, flags));
 }
 CUresult cuStreamAttachMemAsync_ptsz(
-    CUstream /*hStream*/, CUdeviceptr /*dptr*/, size_t /*length*/, unsigned int /*flags*/) {
-  return report_unsupported(CallId::cuStreamAttachMemAsync);
+    CUstream hStream, CUdeviceptr dptr, size_t length, unsigned int flags) {
+  return answered(CallId::cuStreamAttachMemAsync, impl::cuStreamAttachMemAsync(
+      per_thread(hStream), dptr, length, flags));
 }
 CUresult cuStreamQuery(CUstream hStream) {
   return answered(CallId::cuStreamQuery, impl::cuStreamQuery(hStream));
@@ -1638,24 +1642,24 @@ CUresult cuStreamWriteValue64_v2_ptsz(
       per_thread(stream), addr, value, flags));
 }
 CUresult cuStreamBatchMemOp(
-    CUstream /*stream*/, unsigned int /*count*/, CUstreamBatchMemOpParams */*paramArray*/,
-    unsigned int /*flags*/) {
-  return report_unsupported(CallId::cuStreamBatchMemOp);
+    CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray, unsigned int flags) {
+  return answered(CallId::cuStreamBatchMemOp, impl::cuStreamBatchMemOp(
+      stream, count, paramArray, flags));
 }
 CUresult cuStreamBatchMemOp_v2(
-    CUstream /*stream*/, unsigned int /*count*/, CUstreamBatchMemOpParams */*paramArray*/,
-    unsigned int /*flags*/) {
-  return report_unsupported(CallId::cuStreamBatchMemOp);
+    CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray, unsigned int flags) {
+  return answered(CallId::cuStreamBatchMemOp, impl::cuStreamBatchMemOp(
+      stream, count, paramArray, flags));
 }
 CUresult cuStreamBatchMemOp_ptsz(
-    CUstream /*stream*/, unsigned int /*count*/, CUstreamBatchMemOpParams */*paramArray*/,
-    unsigned int /*flags*/) {
-  return report_unsupported(CallId::cuStreamBatchMemOp);
+    CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray, unsigned int flags) {
+  return answered(CallId::cuStreamBatchMemOp, impl::cuStreamBatchMemOp(
+      per_thread(stream), count, paramArray, flags));
 }
 CUresult cuStreamBatchMemOp_v2_ptsz(
-    CUstream /*stream*/, unsigned int /*count*/, CUstreamBatchMemOpParams */*paramArray*/,
-    unsigned int /*flags*/) {
-  return report_unsupported(CallId::cuStreamBatchMemOp);
+    CUstream stream, unsigned int count, CUstreamBatchMemOpParams *paramArray, unsigned int flags) {
+  return answered(CallId::cuStreamBatchMemOp, impl::cuStreamBatchMemOp(
+      per_thread(stream), count, paramArray, flags));
 }
 CUresult cuFuncGetAttribute(int *pi, CUfunction_attribute attrib, CUfunction hfunc) {
   return answered(CallId::cuFuncGetAttribute, impl::cuFuncGetAttribute(pi, attrib, hfunc));
@@ -1780,9 +1784,10 @@ CUresult cuGraphAddKernelNode(
   return report_unsupported(CallId::cuGraphAddKernelNode);
 }
 CUresult cuGraphAddKernelNode_v2(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, const CUDA_KERNEL_NODE_PARAMS */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphAddKernelNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, const CUDA_KERNEL_NODE_PARAMS *nodeParams) {
+  return answered(CallId::cuGraphAddKernelNode, impl::cuGraphAddKernelNode(
+      phGraphNode, hGraph, dependencies, numDependencies, nodeParams));
 }
 CUresult cuGraphKernelNodeGetParams(
     CUgraphNode /*hNode*/, CUDA_KERNEL_NODE_PARAMS_v1 */*nodeParams*/) {
@@ -1797,37 +1802,42 @@ CUresult cuGraphKernelNodeSetParams(
   return report_unsupported(CallId::cuGraphKernelNodeSetParams);
 }
 CUresult cuGraphKernelNodeSetParams_v2(
-    CUgraphNode /*hNode*/, const CUDA_KERNEL_NODE_PARAMS */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphKernelNodeSetParams);
+    CUgraphNode hNode, const CUDA_KERNEL_NODE_PARAMS *nodeParams) {
+  return answered(CallId::cuGraphKernelNodeSetParams, impl::cuGraphKernelNodeSetParams(
+      hNode, nodeParams));
 }
 CUresult cuGraphAddMemcpyNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, const CUDA_MEMCPY3D */*copyParams*/, CUcontext /*ctx*/) {
-  return report_unsupported(CallId::cuGraphAddMemcpyNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, const CUDA_MEMCPY3D *copyParams, CUcontext ctx) {
+  return answered(CallId::cuGraphAddMemcpyNode, impl::cuGraphAddMemcpyNode(
+      phGraphNode, hGraph, dependencies, numDependencies, copyParams, ctx));
 }
 CUresult cuGraphMemcpyNodeGetParams(CUgraphNode /*hNode*/, CUDA_MEMCPY3D */*nodeParams*/) {
   return report_unsupported(CallId::cuGraphMemcpyNodeGetParams);
 }
-CUresult cuGraphMemcpyNodeSetParams(CUgraphNode /*hNode*/, const CUDA_MEMCPY3D */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphMemcpyNodeSetParams);
+CUresult cuGraphMemcpyNodeSetParams(CUgraphNode hNode, const CUDA_MEMCPY3D *nodeParams) {
+  return answered(CallId::cuGraphMemcpyNodeSetParams, impl::cuGraphMemcpyNodeSetParams(
+      hNode, nodeParams));
 }
 CUresult cuGraphAddMemsetNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, const CUDA_MEMSET_NODE_PARAMS */*memsetParams*/, CUcontext /*ctx*/) {
-  return report_unsupported(CallId::cuGraphAddMemsetNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, const CUDA_MEMSET_NODE_PARAMS *memsetParams, CUcontext ctx) {
+  return answered(CallId::cuGraphAddMemsetNode, impl::cuGraphAddMemsetNode(
+      phGraphNode, hGraph, dependencies, numDependencies, memsetParams, ctx));
 }
 CUresult cuGraphMemsetNodeGetParams(
     CUgraphNode /*hNode*/, CUDA_MEMSET_NODE_PARAMS */*nodeParams*/) {
   return report_unsupported(CallId::cuGraphMemsetNodeGetParams);
 }
-CUresult cuGraphMemsetNodeSetParams(
-    CUgraphNode /*hNode*/, const CUDA_MEMSET_NODE_PARAMS */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphMemsetNodeSetParams);
+CUresult cuGraphMemsetNodeSetParams(CUgraphNode hNode, const CUDA_MEMSET_NODE_PARAMS *nodeParams) {
+  return answered(CallId::cuGraphMemsetNodeSetParams, impl::cuGraphMemsetNodeSetParams(
+      hNode, nodeParams));
 }
 CUresult cuGraphAddHostNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, const CUDA_HOST_NODE_PARAMS */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphAddHostNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, const CUDA_HOST_NODE_PARAMS *nodeParams) {
+  return answered(CallId::cuGraphAddHostNode, impl::cuGraphAddHostNode(
+      phGraphNode, hGraph, dependencies, numDependencies, nodeParams));
 }
 CUresult cuGraphHostNodeGetParams(CUgraphNode /*hNode*/, CUDA_HOST_NODE_PARAMS */*nodeParams*/) {
   return report_unsupported(CallId::cuGraphHostNodeGetParams);
@@ -1837,22 +1847,25 @@ CUresult cuGraphHostNodeSetParams(
   return report_unsupported(CallId::cuGraphHostNodeSetParams);
 }
 CUresult cuGraphAddChildGraphNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, CUgraph /*childGraph*/) {
-  return report_unsupported(CallId::cuGraphAddChildGraphNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, CUgraph childGraph) {
+  return answered(CallId::cuGraphAddChildGraphNode, impl::cuGraphAddChildGraphNode(
+      phGraphNode, hGraph, dependencies, numDependencies, childGraph));
 }
 CUresult cuGraphChildGraphNodeGetGraph(CUgraphNode /*hNode*/, CUgraph */*phGraph*/) {
   return report_unsupported(CallId::cuGraphChildGraphNodeGetGraph);
 }
 CUresult cuGraphAddEmptyNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/) {
-  return report_unsupported(CallId::cuGraphAddEmptyNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies) {
+  return answered(CallId::cuGraphAddEmptyNode, impl::cuGraphAddEmptyNode(
+      phGraphNode, hGraph, dependencies, numDependencies));
 }
 CUresult cuGraphAddEventRecordNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, CUevent /*event*/) {
-  return report_unsupported(CallId::cuGraphAddEventRecordNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, CUevent event) {
+  return answered(CallId::cuGraphAddEventRecordNode, impl::cuGraphAddEventRecordNode(
+      phGraphNode, hGraph, dependencies, numDependencies, event));
 }
 CUresult cuGraphEventRecordNodeGetEvent(CUgraphNode /*hNode*/, CUevent */*event_out*/) {
   return report_unsupported(CallId::cuGraphEventRecordNodeGetEvent);
@@ -1861,9 +1874,10 @@ CUresult cuGraphEventRecordNodeSetEvent(CUgraphNode /*hNode*/, CUevent /*event*/
   return report_unsupported(CallId::cuGraphEventRecordNodeSetEvent);
 }
 CUresult cuGraphAddEventWaitNode(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    size_t /*numDependencies*/, CUevent /*event*/) {
-  return report_unsupported(CallId::cuGraphAddEventWaitNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    size_t numDependencies, CUevent event) {
+  return answered(CallId::cuGraphAddEventWaitNode, impl::cuGraphAddEventWaitNode(
+      phGraphNode, hGraph, dependencies, numDependencies, event));
 }
 CUresult cuGraphEventWaitNodeGetEvent(CUgraphNode /*hNode*/, CUevent */*event_out*/) {
   return report_unsupported(CallId::cuGraphEventWaitNodeGetEvent);
@@ -1950,8 +1964,8 @@ CUresult cuGraphNodeFindInClone(
     CUgraphNode */*phNode*/, CUgraphNode /*hOriginalNode*/, CUgraph /*hClonedGraph*/) {
   return report_unsupported(CallId::cuGraphNodeFindInClone);
 }
-CUresult cuGraphNodeGetType(CUgraphNode /*hNode*/, CUgraphNodeType */*type*/) {
-  return report_unsupported(CallId::cuGraphNodeGetType);
+CUresult cuGraphNodeGetType(CUgraphNode hNode, CUgraphNodeType *type) {
+  return answered(CallId::cuGraphNodeGetType, impl::cuGraphNodeGetType(hNode, type));
 }
 CUresult cuGraphGetNodes(CUgraph hGraph, CUgraphNode *nodes, size_t *numNodes) {
   return answered(CallId::cuGraphGetNodes, impl::cuGraphGetNodes(hGraph, nodes, numNodes));
@@ -1988,14 +2002,15 @@ CUresult cuGraphNodeGetDependentNodes_v2(
   return report_unsupported(CallId::cuGraphNodeGetDependentNodes);
 }
 CUresult cuGraphAddDependencies(
-    CUgraph /*hGraph*/, const CUgraphNode */*from*/, const CUgraphNode */*to*/,
-    size_t /*numDependencies*/) {
-  return report_unsupported(CallId::cuGraphAddDependencies);
+    CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, size_t numDependencies) {
+  return answered(CallId::cuGraphAddDependencies, impl::cuGraphAddDependencies(
+      hGraph, from, to, nullptr, numDependencies));
 }
 CUresult cuGraphAddDependencies_v2(
-    CUgraph /*hGraph*/, const CUgraphNode */*from*/, const CUgraphNode */*to*/,
-    const CUgraphEdgeData */*edgeData*/, size_t /*numDependencies*/) {
-  return report_unsupported(CallId::cuGraphAddDependencies);
+    CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData,
+    size_t numDependencies) {
+  return answered(CallId::cuGraphAddDependencies, impl::cuGraphAddDependencies(
+      hGraph, from, to, edgeData, numDependencies));
 }
 CUresult cuGraphRemoveDependencies(
     CUgraph /*hGraph*/, const CUgraphNode */*from*/, const CUgraphNode */*to*/,
@@ -2016,14 +2031,14 @@ CUresult cuGraphInstantiateWithFlags(
       phGraphExec, hGraph, flags));
 }
 CUresult cuGraphInstantiateWithParams(
-    CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/,
-    CUDA_GRAPH_INSTANTIATE_PARAMS */*instantiateParams*/) {
-  return report_unsupported(CallId::cuGraphInstantiateWithParams);
+    CUgraphExec *phGraphExec, CUgraph hGraph, CUDA_GRAPH_INSTANTIATE_PARAMS *instantiateParams) {
+  return answered(CallId::cuGraphInstantiateWithParams, impl::cuGraphInstantiateWithParams(
+      phGraphExec, hGraph, instantiateParams, StreamMode::legacy));
 }
 CUresult cuGraphInstantiateWithParams_ptsz(
-    CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/,
-    CUDA_GRAPH_INSTANTIATE_PARAMS */*instantiateParams*/) {
-  return report_unsupported(CallId::cuGraphInstantiateWithParams);
+    CUgraphExec *phGraphExec, CUgraph hGraph, CUDA_GRAPH_INSTANTIATE_PARAMS *instantiateParams) {
+  return answered(CallId::cuGraphInstantiateWithParams, impl::cuGraphInstantiateWithParams(
+      phGraphExec, hGraph, instantiateParams, StreamMode::per_thread));
 }
 CUresult cuGraphExecGetFlags(CUgraphExec hGraphExec, cuuint64_t *flags) {
   return answered(CallId::cuGraphExecGetFlags, impl::cuGraphExecGetFlags(hGraphExec, flags));
@@ -2034,27 +2049,29 @@ CUresult cuGraphExecKernelNodeSetParams(
   return report_unsupported(CallId::cuGraphExecKernelNodeSetParams);
 }
 CUresult cuGraphExecKernelNodeSetParams_v2(
-    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/,
-    const CUDA_KERNEL_NODE_PARAMS */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphExecKernelNodeSetParams);
+    CUgraphExec hGraphExec, CUgraphNode hNode, const CUDA_KERNEL_NODE_PARAMS *nodeParams) {
+  return answered(CallId::cuGraphExecKernelNodeSetParams, impl::cuGraphExecKernelNodeSetParams(
+      hGraphExec, hNode, nodeParams));
 }
 CUresult cuGraphExecMemcpyNodeSetParams(
-    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/, const CUDA_MEMCPY3D */*copyParams*/,
-    CUcontext /*ctx*/) {
-  return report_unsupported(CallId::cuGraphExecMemcpyNodeSetParams);
+    CUgraphExec hGraphExec, CUgraphNode hNode, const CUDA_MEMCPY3D *copyParams, CUcontext ctx) {
+  return answered(CallId::cuGraphExecMemcpyNodeSetParams, impl::cuGraphExecMemcpyNodeSetParams(
+      hGraphExec, hNode, copyParams, ctx));
 }
 CUresult cuGraphExecMemsetNodeSetParams(
-    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/,
-    const CUDA_MEMSET_NODE_PARAMS */*memsetParams*/, CUcontext /*ctx*/) {
-  return report_unsupported(CallId::cuGraphExecMemsetNodeSetParams);
+    CUgraphExec hGraphExec, CUgraphNode hNode, const CUDA_MEMSET_NODE_PARAMS *memsetParams,
+    CUcontext ctx) {
+  return answered(CallId::cuGraphExecMemsetNodeSetParams, impl::cuGraphExecMemsetNodeSetParams(
+      hGraphExec, hNode, memsetParams, ctx));
 }
 CUresult cuGraphExecHostNodeSetParams(
     CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/, const CUDA_HOST_NODE_PARAMS */*nodeParams*/) {
   return report_unsupported(CallId::cuGraphExecHostNodeSetParams);
 }
 CUresult cuGraphExecChildGraphNodeSetParams(
-    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/, CUgraph /*childGraph*/) {
-  return report_unsupported(CallId::cuGraphExecChildGraphNodeSetParams);
+    CUgraphExec hGraphExec, CUgraphNode hNode, CUgraph childGraph) {
+  return answered(CallId::cuGraphExecChildGraphNodeSetParams, impl::cuGraphExecChildGraphNodeSetParams(
+      hGraphExec, hNode, childGraph));
 }
 CUresult cuGraphExecEventRecordNodeSetEvent(
     CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/, CUevent /*event*/) {
@@ -2106,8 +2123,9 @@ CUresult cuGraphExecUpdate(
   return report_unsupported(CallId::cuGraphExecUpdate);
 }
 CUresult cuGraphExecUpdate_v2(
-    CUgraphExec /*hGraphExec*/, CUgraph /*hGraph*/, CUgraphExecUpdateResultInfo */*resultInfo*/) {
-  return report_unsupported(CallId::cuGraphExecUpdate);
+    CUgraphExec hGraphExec, CUgraph hGraph, CUgraphExecUpdateResultInfo *resultInfo) {
+  return answered(CallId::cuGraphExecUpdate, impl::cuGraphExecUpdate(
+      hGraphExec, hGraph, resultInfo));
 }
 CUresult cuGraphKernelNodeCopyAttributes(CUgraphNode /*dst*/, CUgraphNode /*src*/) {
   return report_unsupported(CallId::cuGraphKernelNodeCopyAttributes);
@@ -2148,10 +2166,10 @@ CUresult cuGraphAddNode(
   return report_unsupported(CallId::cuGraphAddNode);
 }
 CUresult cuGraphAddNode_v2(
-    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
-    const CUgraphEdgeData */*dependencyData*/, size_t /*numDependencies*/,
-    CUgraphNodeParams */*nodeParams*/) {
-  return report_unsupported(CallId::cuGraphAddNode);
+    CUgraphNode *phGraphNode, CUgraph hGraph, const CUgraphNode *dependencies,
+    const CUgraphEdgeData *dependencyData, size_t numDependencies, CUgraphNodeParams *nodeParams) {
+  return answered(CallId::cuGraphAddNode, impl::cuGraphAddNode(
+      phGraphNode, hGraph, dependencies, dependencyData, numDependencies, nodeParams));
 }
 CUresult cuGraphNodeSetParams(CUgraphNode /*hNode*/, CUgraphNodeParams */*nodeParams*/) {
   return report_unsupported(CallId::cuGraphNodeSetParams);
@@ -2316,32 +2334,36 @@ CUresult cuSurfRefGetArray(CUarray */*phArray*/, CUsurfref /*hSurfRef*/) {
   return report_unsupported(CallId::cuSurfRefGetArray);
 }
 CUresult cuTexObjectCreate(
-    CUtexObject */*pTexObject*/, const CUDA_RESOURCE_DESC */*pResDesc*/,
-    const CUDA_TEXTURE_DESC */*pTexDesc*/, const CUDA_RESOURCE_VIEW_DESC */*pResViewDesc*/) {
-  return report_unsupported(CallId::cuTexObjectCreate);
+    CUtexObject *pTexObject, const CUDA_RESOURCE_DESC *pResDesc, const CUDA_TEXTURE_DESC *pTexDesc,
+    const CUDA_RESOURCE_VIEW_DESC *pResViewDesc) {
+  return answered(CallId::cuTexObjectCreate, impl::cuTexObjectCreate(
+      pTexObject, pResDesc, pTexDesc, pResViewDesc));
 }
-CUresult cuTexObjectDestroy(CUtexObject /*texObject*/) {
-  return report_unsupported(CallId::cuTexObjectDestroy);
+CUresult cuTexObjectDestroy(CUtexObject texObject) {
+  return answered(CallId::cuTexObjectDestroy, impl::cuTexObjectDestroy(texObject));
 }
-CUresult cuTexObjectGetResourceDesc(CUDA_RESOURCE_DESC */*pResDesc*/, CUtexObject /*texObject*/) {
-  return report_unsupported(CallId::cuTexObjectGetResourceDesc);
+CUresult cuTexObjectGetResourceDesc(CUDA_RESOURCE_DESC *pResDesc, CUtexObject texObject) {
+  return answered(CallId::cuTexObjectGetResourceDesc, impl::cuTexObjectGetResourceDesc(
+      pResDesc, texObject));
 }
-CUresult cuTexObjectGetTextureDesc(CUDA_TEXTURE_DESC */*pTexDesc*/, CUtexObject /*texObject*/) {
-  return report_unsupported(CallId::cuTexObjectGetTextureDesc);
+CUresult cuTexObjectGetTextureDesc(CUDA_TEXTURE_DESC *pTexDesc, CUtexObject texObject) {
+  return answered(CallId::cuTexObjectGetTextureDesc, impl::cuTexObjectGetTextureDesc(
+      pTexDesc, texObject));
 }
 CUresult cuTexObjectGetResourceViewDesc(
-    CUDA_RESOURCE_VIEW_DESC */*pResViewDesc*/, CUtexObject /*texObject*/) {
-  return report_unsupported(CallId::cuTexObjectGetResourceViewDesc);
+    CUDA_RESOURCE_VIEW_DESC *pResViewDesc, CUtexObject texObject) {
+  return answered(CallId::cuTexObjectGetResourceViewDesc, impl::cuTexObjectGetResourceViewDesc(
+      pResViewDesc, texObject));
 }
-CUresult cuSurfObjectCreate(CUsurfObject */*pSurfObject*/, const CUDA_RESOURCE_DESC */*pResDesc*/) {
-  return report_unsupported(CallId::cuSurfObjectCreate);
+CUresult cuSurfObjectCreate(CUsurfObject *pSurfObject, const CUDA_RESOURCE_DESC *pResDesc) {
+  return answered(CallId::cuSurfObjectCreate, impl::cuSurfObjectCreate(pSurfObject, pResDesc));
 }
-CUresult cuSurfObjectDestroy(CUsurfObject /*surfObject*/) {
-  return report_unsupported(CallId::cuSurfObjectDestroy);
+CUresult cuSurfObjectDestroy(CUsurfObject surfObject) {
+  return answered(CallId::cuSurfObjectDestroy, impl::cuSurfObjectDestroy(surfObject));
 }
-CUresult cuSurfObjectGetResourceDesc(
-    CUDA_RESOURCE_DESC */*pResDesc*/, CUsurfObject /*surfObject*/) {
-  return report_unsupported(CallId::cuSurfObjectGetResourceDesc);
+CUresult cuSurfObjectGetResourceDesc(CUDA_RESOURCE_DESC *pResDesc, CUsurfObject surfObject) {
+  return answered(CallId::cuSurfObjectGetResourceDesc, impl::cuSurfObjectGetResourceDesc(
+      pResDesc, surfObject));
 }
 CUresult cuTensorMapEncodeTiled(
     CUtensorMap */*tensorMap*/, CUtensorMapDataType /*tensorDataType*/, cuuint32_t /*tensorRank*/,
@@ -2529,14 +2551,16 @@ CUresult cuLogsDumpToMemory(
   return report_unsupported(CallId::cuLogsDumpToMemory);
 }
 CUresult cuGraphInstantiate(
-    CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/, CUgraphNode */*phErrorNode*/,
-    char */*logBuffer*/, size_t /*bufferSize*/) {
-  return report_unsupported(CallId::cuGraphInstantiate);
+    CUgraphExec *phGraphExec, CUgraph hGraph, CUgraphNode *phErrorNode, char *logBuffer,
+    size_t bufferSize) {
+  return answered(CallId::cuGraphInstantiate, impl::cuGraphInstantiate(
+      phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize));
 }
 CUresult cuGraphInstantiate_v2(
-    CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/, CUgraphNode */*phErrorNode*/,
-    char */*logBuffer*/, size_t /*bufferSize*/) {
-  return report_unsupported(CallId::cuGraphInstantiate);
+    CUgraphExec *phGraphExec, CUgraph hGraph, CUgraphNode *phErrorNode, char *logBuffer,
+    size_t bufferSize) {
+  return answered(CallId::cuGraphInstantiate, impl::cuGraphInstantiate(
+      phGraphExec, hGraph, phErrorNode, logBuffer, bufferSize));
 }
 CUresult cuCheckpointProcessGetRestoreThreadId(int /*pid*/, int */*tid*/) {
   return report_unsupported(CallId::cuCheckpointProcessGetRestoreThreadId);

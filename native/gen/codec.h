@@ -1308,6 +1308,25 @@ struct Rep_cuGraphGetNodes {
 static_assert(sizeof(Rep_cuGraphGetNodes) == 8);
 static_assert(std::is_trivially_copyable_v<Rep_cuGraphGetNodes>);
 
+struct Req_cuGraphAddDependencies {
+  static constexpr CallId kCall = CallId::cuGraphAddDependencies;
+  static constexpr std::size_t kBlobs = 3;
+  BlobRef from;
+  BlobRef to;
+  BlobRef edgeData;
+  std::uint64_t hGraph;
+  std::uint64_t numDependencies;
+};
+static_assert(sizeof(Req_cuGraphAddDependencies) == 40);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphAddDependencies>);
+struct Rep_cuGraphAddDependencies {
+  static constexpr CallId kCall = CallId::cuGraphAddDependencies;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_cuGraphAddDependencies) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphAddDependencies>);
+
 struct Req_cuGraphInstantiateWithFlags {
   static constexpr CallId kCall = CallId::cuGraphInstantiateWithFlags;
   static constexpr std::size_t kBlobs = 0;
@@ -1401,6 +1420,23 @@ struct Rep_cuGraphDestroy {
 };
 static_assert(sizeof(Rep_cuGraphDestroy) == 8);
 static_assert(std::is_trivially_copyable_v<Rep_cuGraphDestroy>);
+
+struct Req_cuGraphExecUpdate {
+  static constexpr CallId kCall = CallId::cuGraphExecUpdate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t exec;
+  std::uint64_t graph;
+};
+static_assert(sizeof(Req_cuGraphExecUpdate) == 16);
+static_assert(std::is_trivially_copyable_v<Req_cuGraphExecUpdate>);
+struct Rep_cuGraphExecUpdate {
+  static constexpr CallId kCall = CallId::cuGraphExecUpdate;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint32_t result;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Rep_cuGraphExecUpdate) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_cuGraphExecUpdate>);
 
 struct Req_cuOccupancyMaxActiveBlocksPerMultiprocessor {
   static constexpr CallId kCall = CallId::cuOccupancyMaxActiveBlocksPerMultiprocessor;
@@ -1884,6 +1920,209 @@ struct Rep_phos_end_capture {
 };
 static_assert(sizeof(Rep_phos_end_capture) == 8);
 static_assert(std::is_trivially_copyable_v<Rep_phos_end_capture>);
+
+struct Req_phos_graph_node_add {
+  static constexpr CallId kCall = CallId::phos_graph_node_add;
+  static constexpr std::size_t kBlobs = 2;
+  BlobRef dependencies;
+  BlobRef parameters;
+  std::uint64_t node;
+  std::uint64_t graph;
+  std::uint64_t subject;
+  std::uint32_t kind;
+  std::uint32_t shared_bytes;
+  std::uint32_t grid[3];
+  std::uint32_t block[3];
+  std::uint32_t value;
+  std::uint32_t element_bytes;
+  std::uint64_t set[4];
+  CUDA_MEMCPY3D_v2 copy;
+};
+static_assert(sizeof(Req_phos_graph_node_add) == 312);
+static_assert(std::is_trivially_copyable_v<Req_phos_graph_node_add>);
+struct Rep_phos_graph_node_add {
+  static constexpr CallId kCall = CallId::phos_graph_node_add;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_graph_node_add) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_graph_node_add>);
+
+struct Req_phos_graph_node_set {
+  static constexpr CallId kCall = CallId::phos_graph_node_set;
+  static constexpr std::size_t kBlobs = 1;
+  BlobRef parameters;
+  std::uint64_t exec;
+  std::uint64_t node;
+  std::uint64_t subject;
+  std::uint32_t kind;
+  std::uint32_t shared_bytes;
+  std::uint32_t grid[3];
+  std::uint32_t block[3];
+  std::uint32_t value;
+  std::uint32_t element_bytes;
+  std::uint64_t set[4];
+  CUDA_MEMCPY3D_v2 copy;
+};
+static_assert(sizeof(Req_phos_graph_node_set) == 304);
+static_assert(std::is_trivially_copyable_v<Req_phos_graph_node_set>);
+struct Rep_phos_graph_node_set {
+  static constexpr CallId kCall = CallId::phos_graph_node_set;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_graph_node_set) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_graph_node_set>);
+
+struct Req_phos_texture_create {
+  static constexpr CallId kCall = CallId::phos_texture_create;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t object;
+  std::uint64_t wanted;
+  CUDA_RESOURCE_DESC_v1 resource;
+  CUDA_TEXTURE_DESC_v1 description;
+};
+static_assert(sizeof(Req_phos_texture_create) == 264);
+static_assert(std::is_trivially_copyable_v<Req_phos_texture_create>);
+struct Rep_phos_texture_create {
+  static constexpr CallId kCall = CallId::phos_texture_create;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t number;
+};
+static_assert(sizeof(Rep_phos_texture_create) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_texture_create>);
+
+struct Req_phos_texture_destroy {
+  static constexpr CallId kCall = CallId::phos_texture_destroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t object;
+};
+static_assert(sizeof(Req_phos_texture_destroy) == 8);
+static_assert(std::is_trivially_copyable_v<Req_phos_texture_destroy>);
+struct Rep_phos_texture_destroy {
+  static constexpr CallId kCall = CallId::phos_texture_destroy;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_texture_destroy) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_texture_destroy>);
+
+struct Req_phos_vmm_reserve {
+  static constexpr CallId kCall = CallId::phos_vmm_reserve;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reservation;
+  std::uint64_t bytes;
+  std::uint64_t alignment;
+  std::uint64_t wish;
+  std::uint64_t exact;
+};
+static_assert(sizeof(Req_phos_vmm_reserve) == 40);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_reserve>);
+struct Rep_phos_vmm_reserve {
+  static constexpr CallId kCall = CallId::phos_vmm_reserve;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t address;
+};
+static_assert(sizeof(Rep_phos_vmm_reserve) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_reserve>);
+
+struct Req_phos_vmm_unreserve {
+  static constexpr CallId kCall = CallId::phos_vmm_unreserve;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reservation;
+};
+static_assert(sizeof(Req_phos_vmm_unreserve) == 8);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_unreserve>);
+struct Rep_phos_vmm_unreserve {
+  static constexpr CallId kCall = CallId::phos_vmm_unreserve;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_vmm_unreserve) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_unreserve>);
+
+struct Req_phos_vmm_create {
+  static constexpr CallId kCall = CallId::phos_vmm_create;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t allocation;
+  std::uint64_t bytes;
+  std::uint64_t home;
+};
+static_assert(sizeof(Req_phos_vmm_create) == 24);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_create>);
+struct Rep_phos_vmm_create {
+  static constexpr CallId kCall = CallId::phos_vmm_create;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t home;
+};
+static_assert(sizeof(Rep_phos_vmm_create) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_create>);
+
+struct Req_phos_vmm_release {
+  static constexpr CallId kCall = CallId::phos_vmm_release;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t allocation;
+};
+static_assert(sizeof(Req_phos_vmm_release) == 8);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_release>);
+struct Rep_phos_vmm_release {
+  static constexpr CallId kCall = CallId::phos_vmm_release;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_vmm_release) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_release>);
+
+struct Req_phos_vmm_map {
+  static constexpr CallId kCall = CallId::phos_vmm_map;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t mapping;
+  std::uint64_t allocation;
+  std::uint64_t address;
+  std::uint64_t bytes;
+  std::uint64_t offset;
+};
+static_assert(sizeof(Req_phos_vmm_map) == 40);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_map>);
+struct Rep_phos_vmm_map {
+  static constexpr CallId kCall = CallId::phos_vmm_map;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_vmm_map) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_map>);
+
+struct Req_phos_vmm_unmap {
+  static constexpr CallId kCall = CallId::phos_vmm_unmap;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t mapping;
+};
+static_assert(sizeof(Req_phos_vmm_unmap) == 8);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_unmap>);
+struct Rep_phos_vmm_unmap {
+  static constexpr CallId kCall = CallId::phos_vmm_unmap;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_vmm_unmap) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_unmap>);
+
+struct Req_phos_vmm_access {
+  static constexpr CallId kCall = CallId::phos_vmm_access;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t mapping;
+  std::uint32_t flags;
+  std::uint8_t pad0[4];
+};
+static_assert(sizeof(Req_phos_vmm_access) == 16);
+static_assert(std::is_trivially_copyable_v<Req_phos_vmm_access>);
+struct Rep_phos_vmm_access {
+  static constexpr CallId kCall = CallId::phos_vmm_access;
+  static constexpr std::size_t kBlobs = 0;
+  std::uint64_t reserved;
+};
+static_assert(sizeof(Rep_phos_vmm_access) == 8);
+static_assert(std::is_trivially_copyable_v<Rep_phos_vmm_access>);
 
 struct Req_phos_host_free {
   static constexpr CallId kCall = CallId::phos_host_free;

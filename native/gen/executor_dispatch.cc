@@ -1235,6 +1235,76 @@ void handle_cuGraphClone(Session& session_, const Command& command_, Reply& repl
   reply_.finish(CUDA_SUCCESS);
 }
 
+void handle_cuGraphAddDependencies(Session& session_, const Command& command_, Reply& reply_) {
+  constexpr CallId kCall = CallId::cuGraphAddDependencies;
+  const auto* const sent_ = command_.as<codec::Req_cuGraphAddDependencies>();
+  if (sent_ == nullptr) {
+    return refuse(session_, reply_, kCall, "the request is too short");
+  }
+  const codec::Req_cuGraphAddDependencies& req_ = *sent_;
+  void* real_hGraph = nullptr;
+  if (const CUresult status_ =
+          session_.resolve(HandleType::graph, req_.hGraph, false, &real_hGraph);
+      status_ != CUDA_SUCCESS) {
+    return reply_.finish(status_);
+  }
+  const CUgraph hGraph = static_cast<CUgraph>(real_hGraph);
+  const auto numDependencies = static_cast<size_t>(req_.numDependencies);
+  const std::uint8_t* blob_from = nullptr;
+  if (!find_blob(command_, req_.from, true, &blob_from)) {
+    return refuse(session_, reply_, kCall, "from lies outside the payload");
+  }
+  const std::size_t expected_from =
+      codec::array_bytes(static_cast<std::uint64_t>(numDependencies), sizeof(std::uint64_t));
+  if (req_.from.bytes != expected_from) {
+    return refuse(session_, reply_, kCall, "from has a wrong size");
+  }
+  std::vector<CUgraphNode> items_from;
+  if (const CUresult status_ =
+          resolve_all(session_, HandleType::graph_node, blob_from,
+                      req_.from.bytes, &items_from);
+      status_ != CUDA_SUCCESS) {
+    return reply_.finish(status_);
+  }
+  const CUgraphNode* const from =
+      items_from.empty() ? nullptr : items_from.data();
+  const std::uint8_t* blob_to = nullptr;
+  if (!find_blob(command_, req_.to, true, &blob_to)) {
+    return refuse(session_, reply_, kCall, "to lies outside the payload");
+  }
+  const std::size_t expected_to =
+      codec::array_bytes(static_cast<std::uint64_t>(numDependencies), sizeof(std::uint64_t));
+  if (req_.to.bytes != expected_to) {
+    return refuse(session_, reply_, kCall, "to has a wrong size");
+  }
+  std::vector<CUgraphNode> items_to;
+  if (const CUresult status_ =
+          resolve_all(session_, HandleType::graph_node, blob_to,
+                      req_.to.bytes, &items_to);
+      status_ != CUDA_SUCCESS) {
+    return reply_.finish(status_);
+  }
+  const CUgraphNode* const to =
+      items_to.empty() ? nullptr : items_to.data();
+  const std::uint8_t* blob_edgeData = nullptr;
+  if (!find_blob(command_, req_.edgeData, true, &blob_edgeData)) {
+    return refuse(session_, reply_, kCall, "edgeData lies outside the payload");
+  }
+  const std::size_t expected_edgeData =
+      codec::array_bytes(static_cast<std::uint64_t>(numDependencies), sizeof(CUgraphEdgeData));
+  if (blob_edgeData != nullptr && req_.edgeData.bytes != expected_edgeData) {
+    return refuse(session_, reply_, kCall, "edgeData has a wrong size");
+  }
+  // SAFETY: find_blob checked place and alignment, and the size is the expected one.
+  const CUgraphEdgeData* const edgeData =
+      reinterpret_cast<const CUgraphEdgeData*>(blob_edgeData);
+  const CUresult result_ = session_.driver().cuGraphAddDependencies(
+    hGraph, from, to, edgeData, numDependencies);
+  if (result_ != CUDA_SUCCESS) return reply_.finish(result_);
+  session_.mutate(HandleType::graph, req_.hGraph, command_);
+  reply_.finish(CUDA_SUCCESS);
+}
+
 void handle_cuGraphInstantiateWithFlags(Session& session_, const Command& command_, Reply& reply_) {
   constexpr CallId kCall = CallId::cuGraphInstantiateWithFlags;
   const auto* const sent_ = command_.as<codec::Req_cuGraphInstantiateWithFlags>();
@@ -1515,12 +1585,14 @@ constexpr std::array<Handler, std::size_t{kMaxCallId} + 1> make_table() {
   table[static_cast<std::size_t>(CallId::cuDeviceSetGraphMemAttribute)] = &handle_cuDeviceSetGraphMemAttribute;
   table[static_cast<std::size_t>(CallId::cuGraphClone)] = &handle_cuGraphClone;
   table[static_cast<std::size_t>(CallId::cuGraphGetNodes)] = &handle_cuGraphGetNodes;
+  table[static_cast<std::size_t>(CallId::cuGraphAddDependencies)] = &handle_cuGraphAddDependencies;
   table[static_cast<std::size_t>(CallId::cuGraphInstantiateWithFlags)] = &handle_cuGraphInstantiateWithFlags;
   table[static_cast<std::size_t>(CallId::cuGraphExecGetFlags)] = &handle_cuGraphExecGetFlags;
   table[static_cast<std::size_t>(CallId::cuGraphUpload)] = &handle_cuGraphUpload;
   table[static_cast<std::size_t>(CallId::cuGraphLaunch)] = &handle_cuGraphLaunch;
   table[static_cast<std::size_t>(CallId::cuGraphExecDestroy)] = &handle_cuGraphExecDestroy;
   table[static_cast<std::size_t>(CallId::cuGraphDestroy)] = &handle_cuGraphDestroy;
+  table[static_cast<std::size_t>(CallId::cuGraphExecUpdate)] = &handle_cuGraphExecUpdate;
   table[static_cast<std::size_t>(CallId::cuOccupancyMaxActiveBlocksPerMultiprocessor)] = &handle_cuOccupancyMaxActiveBlocksPerMultiprocessor;
   table[static_cast<std::size_t>(CallId::cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags)] = &handle_cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags;
   table[static_cast<std::size_t>(CallId::cuOccupancyAvailableDynamicSMemPerBlock)] = &handle_cuOccupancyAvailableDynamicSMemPerBlock;
@@ -1546,6 +1618,17 @@ constexpr std::array<Handler, std::size_t{kMaxCallId} + 1> make_table() {
   table[static_cast<std::size_t>(CallId::phos_memset)] = &handle_phos_memset;
   table[static_cast<std::size_t>(CallId::phos_begin_capture)] = &handle_phos_begin_capture;
   table[static_cast<std::size_t>(CallId::phos_end_capture)] = &handle_phos_end_capture;
+  table[static_cast<std::size_t>(CallId::phos_graph_node_add)] = &handle_phos_graph_node_add;
+  table[static_cast<std::size_t>(CallId::phos_graph_node_set)] = &handle_phos_graph_node_set;
+  table[static_cast<std::size_t>(CallId::phos_texture_create)] = &handle_phos_texture_create;
+  table[static_cast<std::size_t>(CallId::phos_texture_destroy)] = &handle_phos_texture_destroy;
+  table[static_cast<std::size_t>(CallId::phos_vmm_reserve)] = &handle_phos_vmm_reserve;
+  table[static_cast<std::size_t>(CallId::phos_vmm_unreserve)] = &handle_phos_vmm_unreserve;
+  table[static_cast<std::size_t>(CallId::phos_vmm_create)] = &handle_phos_vmm_create;
+  table[static_cast<std::size_t>(CallId::phos_vmm_release)] = &handle_phos_vmm_release;
+  table[static_cast<std::size_t>(CallId::phos_vmm_map)] = &handle_phos_vmm_map;
+  table[static_cast<std::size_t>(CallId::phos_vmm_unmap)] = &handle_phos_vmm_unmap;
+  table[static_cast<std::size_t>(CallId::phos_vmm_access)] = &handle_phos_vmm_access;
   table[static_cast<std::size_t>(CallId::phos_host_free)] = &handle_phos_host_free;
   return table;
 }

@@ -36,6 +36,7 @@ void handle_cuStreamWriteValue32(Session& session, const Command& command, Reply
 void handle_cuStreamWriteValue64(Session& session, const Command& command, Reply& reply);
 void handle_cuGraphGetNodes(Session& session, const Command& command, Reply& reply);
 void handle_cuGraphLaunch(Session& session, const Command& command, Reply& reply);
+void handle_cuGraphExecUpdate(Session& session, const Command& command, Reply& reply);
 void handle_cuOccupancyMaxPotentialClusterSize(Session& session, const Command& command, Reply& reply);
 void handle_cuOccupancyMaxActiveClusters(Session& session, const Command& command, Reply& reply);
 void handle_phos_ping(Session& session, const Command& command, Reply& reply);
@@ -58,6 +59,17 @@ void handle_phos_copy_shape_wait(Session& session, const Command& command, Reply
 void handle_phos_memset(Session& session, const Command& command, Reply& reply);
 void handle_phos_begin_capture(Session& session, const Command& command, Reply& reply);
 void handle_phos_end_capture(Session& session, const Command& command, Reply& reply);
+void handle_phos_graph_node_add(Session& session, const Command& command, Reply& reply);
+void handle_phos_graph_node_set(Session& session, const Command& command, Reply& reply);
+void handle_phos_texture_create(Session& session, const Command& command, Reply& reply);
+void handle_phos_texture_destroy(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_reserve(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_unreserve(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_create(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_release(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_map(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_unmap(Session& session, const Command& command, Reply& reply);
+void handle_phos_vmm_access(Session& session, const Command& command, Reply& reply);
 void handle_phos_host_free(Session& session, const Command& command, Reply& reply);
 
 }  // namespace phos::executor

@@ -1877,9 +1877,8 @@ CUresult cuGraphNodeGetDependentNodes_v2(
       hNode, dependentNodes, edgeData, numDependentNodes);
 }
 CUresult cuGraphAddDependencies(
-    CUgraph /*hGraph*/, const CUgraphNode */*from*/, const CUgraphNode */*to*/,
-    size_t /*numDependencies*/) {
-  return CUDA_ERROR_NOT_SUPPORTED;
+    CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, size_t numDependencies) {
+  return exported().cuGraphAddDependencies(hGraph, from, to, nullptr, numDependencies);
 }
 CUresult cuGraphAddDependencies_v2(
     CUgraph hGraph, const CUgraphNode *from, const CUgraphNode *to, const CUgraphEdgeData *edgeData,

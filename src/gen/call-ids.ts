@@ -478,6 +478,17 @@ export const CALLS: readonly CallInfo[] = [
   { id: 1078, name: 'phos_memset', callClass: 'async' },
   { id: 1088, name: 'phos_begin_capture', callClass: 'sync' },
   { id: 1089, name: 'phos_end_capture', callClass: 'sync' },
+  { id: 1090, name: 'phos_graph_node_add', callClass: 'sync' },
+  { id: 1091, name: 'phos_graph_node_set', callClass: 'sync' },
+  { id: 1092, name: 'phos_texture_create', callClass: 'sync' },
+  { id: 1093, name: 'phos_texture_destroy', callClass: 'may-block' },
+  { id: 1094, name: 'phos_vmm_reserve', callClass: 'sync' },
+  { id: 1095, name: 'phos_vmm_unreserve', callClass: 'sync' },
+  { id: 1096, name: 'phos_vmm_create', callClass: 'sync' },
+  { id: 1097, name: 'phos_vmm_release', callClass: 'sync' },
+  { id: 1098, name: 'phos_vmm_map', callClass: 'sync' },
+  { id: 1099, name: 'phos_vmm_unmap', callClass: 'sync' },
+  { id: 1100, name: 'phos_vmm_access', callClass: 'sync' },
   { id: 1104, name: 'phos_host_free', callClass: 'sync' },
 ];
 

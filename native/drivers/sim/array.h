@@ -7,8 +7,8 @@
 
 namespace phos::sim {
 
-// An array: rows one after the other in device memory that has no address for programs. There are
-// no textures or surfaces to read it through; it can be created, filled and read back.
+// An array: rows one after the other in device memory that has no address for programs. Kernels
+// read and write it through texture and surface objects.
 struct Array {
   std::uint64_t handle = 0;
   std::uint64_t context = 0;  // handle

@@ -4,30 +4,12 @@
 #include "drivers/sim/memory.h"
 #include "drivers/sim/pool.h"
 #include "drivers/sim/runtime.h"
+#include "drivers/sim/texture.h"
 
 namespace phos::sim {
 namespace {
 
 constexpr std::uint64_t kMaxExtent = 131072;
-
-// Bytes of one channel; 0 for formats that sim does not have.
-std::uint64_t channel_bytes(CUarray_format format) noexcept {
-  switch (format) {
-    case CU_AD_FORMAT_UNSIGNED_INT8:
-    case CU_AD_FORMAT_SIGNED_INT8:
-      return 1;
-    case CU_AD_FORMAT_UNSIGNED_INT16:
-    case CU_AD_FORMAT_SIGNED_INT16:
-    case CU_AD_FORMAT_HALF:
-      return 2;
-    case CU_AD_FORMAT_UNSIGNED_INT32:
-    case CU_AD_FORMAT_SIGNED_INT32:
-    case CU_AD_FORMAT_FLOAT:
-      return 4;
-    default:
-      return 0;
-  }
-}
 
 CUresult create_3d(CUarray* out, const CUDA_ARRAY3D_DESCRIPTOR* description) {
   Entry entry;
@@ -85,6 +67,7 @@ CUresult destroy(CUarray handle) {
   }
   settle(entry);
   const std::shared_ptr<Array> array = runtime().arrays.remove(handle_bits(handle));
+  detach_textures_of(handle_bits(handle));
   return array ? free_allocation(array->base) : CUDA_ERROR_INVALID_HANDLE;
 }
 
@@ -114,6 +97,24 @@ CUresult get_descriptor(CUDA_ARRAY_DESCRIPTOR* out, CUarray handle) {
 }
 
 }  // namespace
+
+std::uint64_t channel_bytes(CUarray_format format) noexcept {
+  switch (format) {
+    case CU_AD_FORMAT_UNSIGNED_INT8:
+    case CU_AD_FORMAT_SIGNED_INT8:
+      return 1;
+    case CU_AD_FORMAT_UNSIGNED_INT16:
+    case CU_AD_FORMAT_SIGNED_INT16:
+    case CU_AD_FORMAT_HALF:
+      return 2;
+    case CU_AD_FORMAT_UNSIGNED_INT32:
+    case CU_AD_FORMAT_SIGNED_INT32:
+    case CU_AD_FORMAT_FLOAT:
+      return 4;
+    default:
+      return 0;
+  }
+}
 
 Array* find_array(CUarray handle) { return runtime().arrays.find(handle_bits(handle)); }
 

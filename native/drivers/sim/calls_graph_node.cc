@@ -5,6 +5,7 @@
 #include "drivers/sim/graph_params.h"
 #include "drivers/sim/kernel_operation.h"
 #include "drivers/sim/operations.h"
+#include "drivers/sim/pool.h"
 #include "drivers/sim/runtime.h"
 
 namespace phos::sim {
@@ -116,6 +117,35 @@ CUresult add_batch(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependenc
                    std::size_t count, const CUDA_BATCH_MEM_OP_NODE_PARAMS* parameters) {
   return add(out, graph, dependencies, count, CU_GRAPH_NODE_TYPE_BATCH_MEM_OP,
              [parameters](Entry&, Made& made) { return make_batch(parameters, made); });
+}
+
+// Takes effect at the call: the program needs the address, and the memory stays for as long as the
+// context lives.
+CUresult add_mem_alloc(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                       std::size_t count, CUDA_MEM_ALLOC_NODE_PARAMS* parameters) {
+  return add(out, graph, dependencies, count, CU_GRAPH_NODE_TYPE_MEM_ALLOC,
+             [parameters](Entry& entry, Made& made) {
+               Context* context = nullptr;
+               if (parameters == nullptr || parameters->bytesize == 0) {
+                 return CUDA_ERROR_INVALID_VALUE;
+               }
+               CUresult result = node_context(entry, nullptr, &context);
+               if (result == CUDA_SUCCESS) {
+                 result = allocate_pooled(*context, parameters->bytesize, &parameters->dptr);
+               }
+               if (result == CUDA_SUCCESS) made = std::make_unique<EmptyOperation>();
+               return result;
+             });
+}
+
+CUresult add_mem_free(CUgraphNode* out, CUgraph graph, const CUgraphNode* dependencies,
+                      std::size_t count, CUdeviceptr address) {
+  return add(out, graph, dependencies, count, CU_GRAPH_NODE_TYPE_MEM_FREE,
+             [address](Entry&, Made& made) {
+               if (!is_pooled(address)) return CUDA_ERROR_INVALID_VALUE;
+               made = std::make_unique<EmptyOperation>();
+               return CUDA_SUCCESS;
+             });
 }
 
 CUresult put_child(Place& place, std::shared_ptr<Graph> child, CUgraphNode* out) {
@@ -339,6 +369,8 @@ void fill_graph_node_calls(DriverTable& table) {
   table.cuGraphAddMemcpyNode = add_memcpy;
   table.cuGraphAddMemsetNode = add_memset;
   table.cuGraphAddHostNode = add_host;
+  table.cuGraphAddMemAllocNode = add_mem_alloc;
+  table.cuGraphAddMemFreeNode = add_mem_free;
   table.cuGraphAddEmptyNode = add_empty;
   table.cuGraphAddEventRecordNode = add_record;
   table.cuGraphAddEventWaitNode = add_wait;

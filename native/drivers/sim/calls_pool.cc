@@ -36,9 +36,6 @@ CUresult allocate(CUdeviceptr* out, std::size_t bytes, std::uint64_t pool_handle
   if (stream == nullptr) {
     return CUDA_ERROR_INVALID_HANDLE;
   }
-  if (stream->capture) {
-    return CUDA_ERROR_NOT_SUPPORTED;  // allocation nodes
-  }
   default_pool(*stream->context->device);
   Pool* pool = runtime().pools.find(
       pool_handle != 0 ? pool_handle : stream->context->device->current_pool);
@@ -59,6 +56,9 @@ CUresult allocate(CUdeviceptr* out, std::size_t bytes, std::uint64_t pool_handle
     pool->used += bytes;
     pool->used_high = std::max(pool->used_high, pool->used);
     *out = block->base;
+    if (stream->capture) {
+      return submit(entry, *stream, std::make_unique<EmptyOperation>());
+    }
   }
   return result;
 }
@@ -91,7 +91,8 @@ CUresult free_async(CUdeviceptr address, CUstream stream_handle) {
     return CUDA_ERROR_INVALID_VALUE;
   }
   if (stream->capture) {
-    return CUDA_ERROR_NOT_SUPPORTED;  // free nodes
+    // What a graph allocates lives as long as the context, so that it may be launched as long.
+    return submit(entry, *stream, std::make_unique<EmptyOperation>());
   }
   block->freeing = true;
   return submit(entry, *stream, std::make_unique<FreeOperation>(address));
@@ -305,9 +306,18 @@ CUresult get_access(CUmemAccess_flags* flags, CUmemoryPool handle, CUmemLocation
   return CUDA_SUCCESS;
 }
 
+// Memory of graphs is never given back while its context lives, so there is nothing to trim.
+CUresult graph_trim(CUdevice ordinal) {
+  Entry entry;
+  const CUresult ready = entry.initialised();
+  if (ready != CUDA_SUCCESS) return ready;
+  return find_device(ordinal) == nullptr ? CUDA_ERROR_INVALID_DEVICE : CUDA_SUCCESS;
+}
+
 }  // namespace
 
 void fill_pool_calls(DriverTable& table) {
+  table.cuDeviceGraphMemTrim = graph_trim;
   table.cuMemAllocAsync = alloc_async;
   table.cuMemAllocFromPoolAsync = alloc_from_pool_async;
   table.cuMemFreeAsync = free_async;

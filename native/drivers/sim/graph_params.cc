@@ -3,6 +3,7 @@
 
 #include "drivers/sim/copy_shape.h"
 #include "drivers/sim/launch.h"
+#include "drivers/sim/module.h"
 #include "drivers/sim/operations.h"
 #include "drivers/sim/runtime.h"
 
@@ -152,6 +153,15 @@ CUDA_KERNEL_NODE_PARAMS describe_kernel(GraphNode& node) {
   out.sharedMemBytes = launch.shared_bytes;
   out.kernelParams = node.parameter_pointers.empty() ? nullptr : node.parameter_pointers.data();
   out.kern = node.kernel;
+  // Of a library's kernel it is the kernel that is known to whoever asks (the CUDA runtime does).
+  const Library* library = launch.module->library;
+  if (library != nullptr) {
+    const auto found = library->kernels.find(launch.function->info->name);
+    if (found != library->kernels.end()) {
+      out.func = nullptr;
+      out.kern = as_handle<CUkernel>(found->second->handle);
+    }
+  }
   out.ctx = as_handle<CUcontext>(launch.module->context->handle);
   return out;
 }

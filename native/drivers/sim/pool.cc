@@ -17,4 +17,19 @@ CUresult free_allocation(std::uint64_t base) {
   return all.memory->free(base);
 }
 
+CUresult allocate_pooled(Context& context, std::uint64_t bytes, CUdeviceptr* out) {
+  Block* block = nullptr;
+  const CUresult result = runtime().memory->allocate(*context.device, context.handle, bytes,
+                                                     BlockKind::pooled, &block);
+  if (result == CUDA_SUCCESS) {
+    *out = block->base;
+  }
+  return result;
+}
+
+bool is_pooled(std::uint64_t address) {
+  const Block* block = runtime().memory->find(address);
+  return block != nullptr && block->base == address && block->kind == BlockKind::pooled;
+}
+
 }  // namespace phos::sim

@@ -22,4 +22,9 @@ struct Pool {
 // any more. Errors: 1.
 CUresult free_allocation(std::uint64_t base);
 
+// Memory of no pool for a graph's allocation node: it stays for as long as the context.
+CUresult allocate_pooled(Context& context, std::uint64_t bytes, CUdeviceptr* out);
+// True where a pooled allocation begins.
+bool is_pooled(std::uint64_t address);
+
 }  // namespace phos::sim

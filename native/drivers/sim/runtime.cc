@@ -14,6 +14,7 @@
 #include "drivers/sim/pool.h"
 #include "drivers/sim/ptx/threads.h"
 #include "drivers/sim/sim.h"
+#include "drivers/sim/texture.h"
 
 namespace phos::sim {
 namespace {
@@ -115,6 +116,7 @@ void Runtime::destroy_context(std::unique_lock<std::mutex>& guard, Context& cont
   });
   for (const std::uint64_t handle : handles) {
     arrays.remove(handle);
+    detach_textures_of(handle);
   }
   forget_modules(*this, context);
   memory->free_context(context.handle);

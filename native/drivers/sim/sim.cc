@@ -3,6 +3,7 @@
 
 #include "drivers/sim/calls.h"
 #include "drivers/sim/runtime.h"
+#include "drivers/sim/texture.h"
 
 namespace phos::sim {
 
@@ -34,6 +35,7 @@ bool fill_driver_table(DriverTable& table) {
   fill_graph_calls(table);
   fill_graph_node_calls(table);
   fill_graph_exec_calls(table);
+  fill_texture_calls(table);
   return true;
 }
 

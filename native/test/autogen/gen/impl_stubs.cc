@@ -339,6 +339,11 @@ CUresult cuMemcpy2DAsync(const CUDA_MEMCPY2D */*pCopy*/, CUstream hStream) {
 CUresult cuMemcpy3DAsync(const CUDA_MEMCPY3D */*pCopy*/, CUstream hStream) {
   return note("cuMemcpy3DAsync", hStream, StreamMode::legacy);
 }
+CUresult cuMemcpyBatchAsync(
+    CUdeviceptr */*dsts*/, CUdeviceptr */*srcs*/, size_t */*sizes*/, size_t /*count*/,
+    CUmemcpyAttributes */*attrs*/, size_t */*attrsIdxs*/, size_t /*numAttrs*/, CUstream hStream) {
+  return note("cuMemcpyBatchAsync", hStream, StreamMode::legacy);
+}
 CUresult cuMemsetD8(
     CUdeviceptr /*dstDevice*/, unsigned char /*uc*/, size_t /*N*/, StreamMode stream_mode) {
   return note("cuMemsetD8", nullptr, stream_mode);
@@ -412,6 +417,50 @@ CUresult cuArray3DCreate(CUarray */*pHandle*/, const CUDA_ARRAY3D_DESCRIPTOR */*
 CUresult cuArray3DGetDescriptor(CUDA_ARRAY3D_DESCRIPTOR */*pArrayDescriptor*/, CUarray /*hArray*/) {
   return note("cuArray3DGetDescriptor", nullptr, StreamMode::legacy);
 }
+CUresult cuMemAddressReserve(
+    CUdeviceptr */*ptr*/, size_t /*size*/, size_t /*alignment*/, CUdeviceptr /*addr*/,
+    unsigned long long /*flags*/) {
+  return note("cuMemAddressReserve", nullptr, StreamMode::legacy);
+}
+CUresult cuMemAddressFree(CUdeviceptr /*ptr*/, size_t /*size*/) {
+  return note("cuMemAddressFree", nullptr, StreamMode::legacy);
+}
+CUresult cuMemCreate(
+    CUmemGenericAllocationHandle */*handle*/, size_t /*size*/, const CUmemAllocationProp */*prop*/,
+    unsigned long long /*flags*/) {
+  return note("cuMemCreate", nullptr, StreamMode::legacy);
+}
+CUresult cuMemRelease(CUmemGenericAllocationHandle /*handle*/) {
+  return note("cuMemRelease", nullptr, StreamMode::legacy);
+}
+CUresult cuMemMap(
+    CUdeviceptr /*ptr*/, size_t /*size*/, size_t /*offset*/,
+    CUmemGenericAllocationHandle /*handle*/, unsigned long long /*flags*/) {
+  return note("cuMemMap", nullptr, StreamMode::legacy);
+}
+CUresult cuMemUnmap(CUdeviceptr /*ptr*/, size_t /*size*/) {
+  return note("cuMemUnmap", nullptr, StreamMode::legacy);
+}
+CUresult cuMemSetAccess(
+    CUdeviceptr /*ptr*/, size_t /*size*/, const CUmemAccessDesc */*desc*/, size_t /*count*/) {
+  return note("cuMemSetAccess", nullptr, StreamMode::legacy);
+}
+CUresult cuMemGetAccess(
+    unsigned long long */*flags*/, const CUmemLocation */*location*/, CUdeviceptr /*ptr*/) {
+  return note("cuMemGetAccess", nullptr, StreamMode::legacy);
+}
+CUresult cuMemGetAllocationGranularity(
+    size_t */*granularity*/, const CUmemAllocationProp */*prop*/,
+    CUmemAllocationGranularity_flags /*option*/) {
+  return note("cuMemGetAllocationGranularity", nullptr, StreamMode::legacy);
+}
+CUresult cuMemGetAllocationPropertiesFromHandle(
+    CUmemAllocationProp */*prop*/, CUmemGenericAllocationHandle /*handle*/) {
+  return note("cuMemGetAllocationPropertiesFromHandle", nullptr, StreamMode::legacy);
+}
+CUresult cuMemRetainAllocationHandle(CUmemGenericAllocationHandle */*handle*/, void */*addr*/) {
+  return note("cuMemRetainAllocationHandle", nullptr, StreamMode::legacy);
+}
 CUresult cuMemFreeAsync(CUdeviceptr /*dptr*/, CUstream hStream) {
   return note("cuMemFreeAsync", hStream, StreamMode::legacy);
 }
@@ -459,6 +508,11 @@ CUresult cuMemPrefetchAsync(
 CUresult cuMemAdvise(
     CUdeviceptr /*devPtr*/, size_t /*count*/, CUmem_advise /*advice*/, CUmemLocation /*location*/) {
   return note("cuMemAdvise", nullptr, StreamMode::legacy);
+}
+CUresult cuMemRangeGetAttribute(
+    void */*data*/, size_t /*dataSize*/, CUmem_range_attribute /*attribute*/,
+    CUdeviceptr /*devPtr*/, size_t /*count*/) {
+  return note("cuMemRangeGetAttribute", nullptr, StreamMode::legacy);
 }
 CUresult cuPointerSetAttribute(
     const void */*value*/, CUpointer_attribute /*attribute*/, CUdeviceptr /*ptr*/) {
@@ -515,6 +569,10 @@ CUresult cuStreamGetCaptureInfo(
     CUgraph */*graph_out*/, const CUgraphNode **/*dependencies_out*/,
     const CUgraphEdgeData **/*edgeData_out*/, size_t */*numDependencies_out*/) {
   return note("cuStreamGetCaptureInfo", hStream, StreamMode::legacy);
+}
+CUresult cuStreamAttachMemAsync(
+    CUstream hStream, CUdeviceptr /*dptr*/, size_t /*length*/, unsigned int /*flags*/) {
+  return note("cuStreamAttachMemAsync", hStream, StreamMode::legacy);
 }
 CUresult cuStreamQuery(CUstream hStream) {
   return note("cuStreamQuery", hStream, StreamMode::legacy);
@@ -573,6 +631,11 @@ CUresult cuStreamWriteValue64(
     CUstream stream, CUdeviceptr /*addr*/, cuuint64_t /*value*/, unsigned int /*flags*/) {
   return note("cuStreamWriteValue64", stream, StreamMode::legacy);
 }
+CUresult cuStreamBatchMemOp(
+    CUstream stream, unsigned int /*count*/, CUstreamBatchMemOpParams */*paramArray*/,
+    unsigned int /*flags*/) {
+  return note("cuStreamBatchMemOp", stream, StreamMode::legacy);
+}
 CUresult cuFuncGetAttribute(int */*pi*/, CUfunction_attribute /*attrib*/, CUfunction /*hfunc*/) {
   return note("cuFuncGetAttribute", nullptr, StreamMode::legacy);
 }
@@ -626,6 +689,57 @@ CUresult cuFuncSetSharedMemConfig(CUfunction /*hfunc*/, CUsharedconfig /*config*
 CUresult cuGraphCreate(CUgraph */*phGraph*/, unsigned int /*flags*/) {
   return note("cuGraphCreate", nullptr, StreamMode::legacy);
 }
+CUresult cuGraphAddKernelNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, const CUDA_KERNEL_NODE_PARAMS */*nodeParams*/) {
+  return note("cuGraphAddKernelNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphKernelNodeSetParams(
+    CUgraphNode /*hNode*/, const CUDA_KERNEL_NODE_PARAMS */*nodeParams*/) {
+  return note("cuGraphKernelNodeSetParams", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddMemcpyNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, const CUDA_MEMCPY3D */*copyParams*/, CUcontext /*ctx*/) {
+  return note("cuGraphAddMemcpyNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphMemcpyNodeSetParams(CUgraphNode /*hNode*/, const CUDA_MEMCPY3D */*nodeParams*/) {
+  return note("cuGraphMemcpyNodeSetParams", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddMemsetNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, const CUDA_MEMSET_NODE_PARAMS */*memsetParams*/, CUcontext /*ctx*/) {
+  return note("cuGraphAddMemsetNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphMemsetNodeSetParams(
+    CUgraphNode /*hNode*/, const CUDA_MEMSET_NODE_PARAMS */*nodeParams*/) {
+  return note("cuGraphMemsetNodeSetParams", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddHostNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, const CUDA_HOST_NODE_PARAMS */*nodeParams*/) {
+  return note("cuGraphAddHostNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddChildGraphNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, CUgraph /*childGraph*/) {
+  return note("cuGraphAddChildGraphNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddEmptyNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/) {
+  return note("cuGraphAddEmptyNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddEventRecordNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, CUevent /*event*/) {
+  return note("cuGraphAddEventRecordNode", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddEventWaitNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    size_t /*numDependencies*/, CUevent /*event*/) {
+  return note("cuGraphAddEventWaitNode", nullptr, StreamMode::legacy);
+}
 CUresult cuDeviceGraphMemTrim(CUdevice /*device*/) {
   return note("cuDeviceGraphMemTrim", nullptr, StreamMode::legacy);
 }
@@ -640,15 +754,47 @@ CUresult cuDeviceSetGraphMemAttribute(
 CUresult cuGraphClone(CUgraph */*phGraphClone*/, CUgraph /*originalGraph*/) {
   return note("cuGraphClone", nullptr, StreamMode::legacy);
 }
+CUresult cuGraphNodeGetType(CUgraphNode /*hNode*/, CUgraphNodeType */*type*/) {
+  return note("cuGraphNodeGetType", nullptr, StreamMode::legacy);
+}
 CUresult cuGraphGetNodes(CUgraph /*hGraph*/, CUgraphNode */*nodes*/, size_t */*numNodes*/) {
   return note("cuGraphGetNodes", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddDependencies(
+    CUgraph /*hGraph*/, const CUgraphNode */*from*/, const CUgraphNode */*to*/,
+    const CUgraphEdgeData */*edgeData*/, size_t /*numDependencies*/) {
+  return note("cuGraphAddDependencies", nullptr, StreamMode::legacy);
 }
 CUresult cuGraphInstantiateWithFlags(
     CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/, unsigned long long /*flags*/) {
   return note("cuGraphInstantiateWithFlags", nullptr, StreamMode::legacy);
 }
+CUresult cuGraphInstantiateWithParams(
+    CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/,
+    CUDA_GRAPH_INSTANTIATE_PARAMS */*instantiateParams*/, StreamMode stream_mode) {
+  return note("cuGraphInstantiateWithParams", nullptr, stream_mode);
+}
 CUresult cuGraphExecGetFlags(CUgraphExec /*hGraphExec*/, cuuint64_t */*flags*/) {
   return note("cuGraphExecGetFlags", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphExecKernelNodeSetParams(
+    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/,
+    const CUDA_KERNEL_NODE_PARAMS */*nodeParams*/) {
+  return note("cuGraphExecKernelNodeSetParams", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphExecMemcpyNodeSetParams(
+    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/, const CUDA_MEMCPY3D */*copyParams*/,
+    CUcontext /*ctx*/) {
+  return note("cuGraphExecMemcpyNodeSetParams", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphExecMemsetNodeSetParams(
+    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/,
+    const CUDA_MEMSET_NODE_PARAMS */*memsetParams*/, CUcontext /*ctx*/) {
+  return note("cuGraphExecMemsetNodeSetParams", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphExecChildGraphNodeSetParams(
+    CUgraphExec /*hGraphExec*/, CUgraphNode /*hNode*/, CUgraph /*childGraph*/) {
+  return note("cuGraphExecChildGraphNodeSetParams", nullptr, StreamMode::legacy);
 }
 CUresult cuGraphUpload(CUgraphExec /*hGraph*/, CUstream hStream) {
   return note("cuGraphUpload", hStream, StreamMode::legacy);
@@ -661,6 +807,16 @@ CUresult cuGraphExecDestroy(CUgraphExec /*hGraphExec*/) {
 }
 CUresult cuGraphDestroy(CUgraph /*hGraph*/) {
   return note("cuGraphDestroy", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphExecUpdate(
+    CUgraphExec /*hGraphExec*/, CUgraph /*hGraph*/, CUgraphExecUpdateResultInfo */*resultInfo*/) {
+  return note("cuGraphExecUpdate", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphAddNode(
+    CUgraphNode */*phGraphNode*/, CUgraph /*hGraph*/, const CUgraphNode */*dependencies*/,
+    const CUgraphEdgeData */*dependencyData*/, size_t /*numDependencies*/,
+    CUgraphNodeParams */*nodeParams*/) {
+  return note("cuGraphAddNode", nullptr, StreamMode::legacy);
 }
 CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(
     int */*numBlocks*/, CUfunction /*func*/, int /*blockSize*/, size_t /*dynamicSMemSize*/) {
@@ -683,6 +839,34 @@ CUresult cuOccupancyMaxActiveClusters(
     int */*numClusters*/, CUfunction /*func*/, const CUlaunchConfig */*config*/) {
   return note("cuOccupancyMaxActiveClusters", nullptr, StreamMode::legacy);
 }
+CUresult cuTexObjectCreate(
+    CUtexObject */*pTexObject*/, const CUDA_RESOURCE_DESC */*pResDesc*/,
+    const CUDA_TEXTURE_DESC */*pTexDesc*/, const CUDA_RESOURCE_VIEW_DESC */*pResViewDesc*/) {
+  return note("cuTexObjectCreate", nullptr, StreamMode::legacy);
+}
+CUresult cuTexObjectDestroy(CUtexObject /*texObject*/) {
+  return note("cuTexObjectDestroy", nullptr, StreamMode::legacy);
+}
+CUresult cuTexObjectGetResourceDesc(CUDA_RESOURCE_DESC */*pResDesc*/, CUtexObject /*texObject*/) {
+  return note("cuTexObjectGetResourceDesc", nullptr, StreamMode::legacy);
+}
+CUresult cuTexObjectGetTextureDesc(CUDA_TEXTURE_DESC */*pTexDesc*/, CUtexObject /*texObject*/) {
+  return note("cuTexObjectGetTextureDesc", nullptr, StreamMode::legacy);
+}
+CUresult cuTexObjectGetResourceViewDesc(
+    CUDA_RESOURCE_VIEW_DESC */*pResViewDesc*/, CUtexObject /*texObject*/) {
+  return note("cuTexObjectGetResourceViewDesc", nullptr, StreamMode::legacy);
+}
+CUresult cuSurfObjectCreate(CUsurfObject */*pSurfObject*/, const CUDA_RESOURCE_DESC */*pResDesc*/) {
+  return note("cuSurfObjectCreate", nullptr, StreamMode::legacy);
+}
+CUresult cuSurfObjectDestroy(CUsurfObject /*surfObject*/) {
+  return note("cuSurfObjectDestroy", nullptr, StreamMode::legacy);
+}
+CUresult cuSurfObjectGetResourceDesc(
+    CUDA_RESOURCE_DESC */*pResDesc*/, CUsurfObject /*surfObject*/) {
+  return note("cuSurfObjectGetResourceDesc", nullptr, StreamMode::legacy);
+}
 CUresult cuDeviceCanAccessPeer(int */*canAccessPeer*/, CUdevice /*dev*/, CUdevice /*peerDev*/) {
   return note("cuDeviceCanAccessPeer", nullptr, StreamMode::legacy);
 }
@@ -698,6 +882,11 @@ CUresult cuGetProcAddress(
 }
 CUresult cuGetExportTable(const void **/*ppExportTable*/, const CUuuid */*pExportTableId*/) {
   return note("cuGetExportTable", nullptr, StreamMode::legacy);
+}
+CUresult cuGraphInstantiate(
+    CUgraphExec */*phGraphExec*/, CUgraph /*hGraph*/, CUgraphNode */*phErrorNode*/,
+    char */*logBuffer*/, size_t /*bufferSize*/) {
+  return note("cuGraphInstantiate", nullptr, StreamMode::legacy);
 }
 
 }  // namespace impl

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "../refusal.h"
+#include "../run/texture.h"
 #include "topics.h"
 
 namespace phos::sim::ptx {
@@ -14,7 +15,7 @@ namespace {
 constexpr Lowering::Topic kTopics[] = {
     lower_integer, lower_float, lower_memory, lower_move,  lower_compare, lower_bits, lower_control,
     lower_convert, lower_warp,  lower_call,   lower_atomic, lower_async,  lower_special,
-    lower_matrix,  lower_video,   lower_mbarrier,
+    lower_matrix,  lower_video,   lower_mbarrier, lower_texture,
 };
 
 constexpr std::uint32_t kMaxFrameBytes = 64U << 20;

@@ -2,6 +2,7 @@
 // Texture and surface objects. There are no mipmapped arrays and no views in other formats.
 #include "drivers/sim/array.h"
 #include "drivers/sim/calls.h"
+#include "drivers/sim/device_facts.h"
 #include "drivers/sim/memory.h"
 #include "drivers/sim/runtime.h"
 #include "drivers/sim/texture.h"
@@ -66,7 +67,11 @@ CUresult view_memory(TextureObject& object, const CUDA_RESOURCE_DESC& resource) 
   object.height = linear ? 0 : pitched.height;
   object.row_bytes = linear ? object.width * object.texel_bytes() : pitched.pitchInBytes;
   const std::uint64_t rows = linear ? 1 : pitched.height;
-  if (object.width == 0 || rows == 0 || object.address % kTextureAlign != 0 ||
+  // The limits also keep the product below from wrapping around.
+  const bool fits = linear || (object.width <= std::uint64_t{kMaxLinearWidth} &&
+                               rows <= std::uint64_t{kMaxLinearHeight} &&
+                               object.row_bytes <= std::uint64_t{kMaxLinearPitch});
+  if (!fits || object.width == 0 || rows == 0 || object.address % kTextureAlign != 0 ||
       object.width > object.row_bytes / object.texel_bytes() ||
       (!linear && object.row_bytes % kPitchAlign != 0)) {
     return CUDA_ERROR_INVALID_VALUE;

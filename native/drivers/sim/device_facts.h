@@ -28,6 +28,10 @@ inline constexpr int kSharedPerBlockOptIn = 101376;
 inline constexpr int kSharedReserved = 1024;  // of each block, for the system
 inline constexpr int kSharedUnit = 128;
 inline constexpr int kConstantBytes = 65536;
+// Two-dimensional textures over memory that no array holds.
+inline constexpr int kMaxLinearWidth = 131072;
+inline constexpr int kMaxLinearHeight = 65000;
+inline constexpr int kMaxLinearPitch = 2097120;
 inline constexpr int kGreatestPriority = -5;
 inline constexpr int kPciBusBase = 0x21;
 

@@ -123,7 +123,8 @@ class Sampler {
   Texel at(std::int64_t x, std::int64_t y, std::int64_t z) const noexcept {
     const bool normalized = view_.normalized_coordinates;
     x = bring_in(x, view_.width, view_.edges[0], normalized);
-    if (view_.height != 0) y = bring_in(y, view_.height, view_.edges[1], normalized);
+    // What has one row has no other, whatever the instruction's geometry says.
+    y = view_.height == 0 ? 0 : bring_in(y, view_.height, view_.edges[1], normalized);
     if (is_volume) z = bring_in(z, view_.slices, view_.edges[2], normalized);
     if (x < 0 || y < 0 || z < 0) return border_of(view_);
     return decode(view_, base_ + static_cast<std::uint64_t>(z) * view_.slice_bytes +

@@ -7,6 +7,7 @@
 #include <cassert>
 
 #include "drivers/sim/context.h"
+#include "drivers/sim/pages.h"
 
 namespace phos::sim {
 namespace {
@@ -17,18 +18,6 @@ constexpr std::uint64_t kGiveBack = 1U << 20;
 
 std::uint64_t round_up(std::uint64_t value, std::uint64_t unit) noexcept {
   return (value + unit - 1) / unit * unit;
-}
-
-// Zeroed memory that costs nothing until it is touched; null when the system refuses.
-std::byte* map_pages(std::uint64_t bytes) noexcept {
-  void* pages = mmap(nullptr, round_up(bytes, kPage), PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  return pages == MAP_FAILED ? nullptr : static_cast<std::byte*>(pages);
-}
-
-void unmap_pages(std::byte* pages, std::uint64_t bytes) noexcept {
-  // SAFETY: what map_pages() returned, with the same size; nobody translates to it any more.
-  munmap(pages, round_up(bytes, kPage));
 }
 
 }  // namespace

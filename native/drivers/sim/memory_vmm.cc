@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // Virtual memory management: reservations, physical memory and what is mapped where.
-#include <sys/mman.h>
-
 #include <algorithm>
 
 #include "drivers/sim/context.h"
 #include "drivers/sim/memory.h"
+#include "drivers/sim/pages.h"
 
 namespace phos::sim {
 namespace {
@@ -81,9 +80,8 @@ CUresult Memory::create_physical(const Device& device, std::uint64_t bytes,
   if (bytes > free_bytes(device)) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
-  void* pages = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (pages == MAP_FAILED) {
+  std::byte* pages = map_pages(bytes);
+  if (pages == nullptr) {
     return CUDA_ERROR_OUT_OF_MEMORY;
   }
   used_[device.ordinal] += bytes;
@@ -94,7 +92,7 @@ CUresult Memory::create_physical(const Device& device, std::uint64_t bytes,
     delete dead;
   });
   (*physical)->bytes = bytes;
-  (*physical)->host = static_cast<std::byte*>(pages);
+  (*physical)->host = pages;
   (*physical)->device = ordinal;
   (*physical)->properties = properties;
   return CUDA_SUCCESS;
